@@ -1,0 +1,1 @@
+"""Networks and everything that runs them; knows torch, neither napari nor Qt."""

@@ -1,0 +1,1 @@
+"""The model families; each imports `base`, `blocks` and libraries only."""

@@ -1,0 +1,66 @@
+"""The contract of a promptable model: encode a patch once, decode masks once per click."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class PatchPrompts:
+    """Prompts of a batch of patches, in the frame of the patch.
+
+    Parameters
+    ----------
+    points
+        (b, n, 3) voxel coordinates (z, y, x) of the patch, whole numbers at voxel centres.
+    labels
+        (b, n) 1 positive, 0 negative, -1 no point (padding), as in SAM.
+    mask
+        (b, 1, d, h, w) logits of an earlier mask on the same patch; zeros where there is none.
+    """
+
+    points: Tensor
+    labels: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Logits (b, 1, d, h, w) on the patch, and the expected IoU (b,) of the mask above zero."""
+
+    logits: Tensor
+    iou: Tensor
+
+
+class PromptableModel(nn.Module, ABC):
+    """What the predictor, the trainer and the benchmarks know of a network."""
+
+    @abstractmethod
+    def encode_image(self, patch: Tensor) -> Any:
+        """Embedding of normalised patches (b, 1, d, h, w); independent of the prompts."""
+
+    @abstractmethod
+    def decode_masks(self, embedding: Any, prompts: PatchPrompts) -> Masks:
+        """Masks for the prompts on the patches that `embedding` came from."""
+
+    @staticmethod
+    @abstractmethod
+    def is_adapter(name: str) -> bool:
+        """Whether the parameter called `name` is tuned and saved by few-shot training."""
+
+    def forward(self, patch: Tensor, prompts: PatchPrompts) -> Masks:
+        return self.decode_masks(self.encode_image(patch), prompts)
+
+
+def no_prompts(batch: int, shape: tuple[int, int, int], device: torch.device) -> PatchPrompts:
+    """An empty prompt set, to add to."""
+    return PatchPrompts(
+        torch.zeros(batch, 0, 3, device=device),
+        torch.zeros(batch, 0, dtype=torch.long, device=device),
+        torch.zeros(batch, 1, *shape, device=device),
+    )

@@ -1,0 +1,1 @@
+"""The napari side: manifest contributions, the session and the dock widgets."""
