@@ -12,7 +12,7 @@ class Weights:
     """Where the weights of a model are."""
 
     file: str
-    """File name, in the package's own `engine/models` when `url` is None, else in the user cache."""
+    """File name, in the package's `engine/models` when `url` is None, else in the user cache."""
     sha256: str | None = None
     url: str | None = None
     licence: str = "BSD-3-Clause"

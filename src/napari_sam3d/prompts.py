@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of one object, oldest first, and the way back and forth between earlier states."""
+    """The prompts of one object, oldest first, and the way back and forth between states."""
 
     points: tuple[Point, ...] = ()
     past: tuple[tuple[Point, ...], ...] = ()

@@ -1,8 +1,9 @@
-"""Settings: frozen dataclasses that serve the command line, the widgets and saved metadata alike."""
+"""Settings: frozen dataclasses that serve the command line, the widgets and saved metadata."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +18,25 @@ class InferenceSettings:
     """Number format of the network: auto takes bf16 where the device is fast at it."""
     threshold: float = field(default=0.5, metadata={"min": 0.01, "max": 0.99, "step": 0.01})
     """Probability above which a voxel belongs to the object."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def check_ranges(settings: Any) -> None:
+    """Hold the values of a settings dataclass against the metadata of its fields.
+
+    Raises
+    ------
+    ValueError
+        When a value is below `min`, above `max` or not among `choices`.
+    """
+    for declared in fields(settings):
+        value, limits = getattr(settings, declared.name), declared.metadata
+        name = type(settings).__name__
+        if "choices" in limits and value not in limits["choices"]:
+            choices = ", ".join(map(str, limits["choices"]))
+            raise ValueError(f"{name}.{declared.name} is {value!r}; it can be one of {choices}.")
+        low, high = limits.get("min", float("-inf")), limits.get("max", float("inf"))
+        if ("min" in limits or "max" in limits) and not low <= value <= high:
+            raise ValueError(f"{name}.{declared.name} is {value!r}; it must be {low} to {high}.")

@@ -42,7 +42,9 @@ class Grid:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError("A grid needs a finite 4 x 4 affine.")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-18:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        # the directions decide, not the voxel size: cubes of a nanometre are fine in millimetres
+        if not lengths.all() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
             raise ValueError("The affine of a grid must be invertible; this one is singular.")
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
@@ -84,6 +86,7 @@ class Grid:
 
     @property
     def center_voxel(self) -> np.ndarray:
+        """Voxel coordinates of the middle of the grid, (3,)."""
         return (np.asarray(self.shape) - 1) / 2
 
     def to_world(self, points_voxel: np.ndarray) -> np.ndarray:
@@ -126,7 +129,7 @@ class Grid:
         """Scale and translation (mm) for a napari layer.
 
         napari draws rotated layers wrongly in 2D, so the rotation of an oblique grid is left out,
-        turning the volume about its centre (shared fact: nifti.md, 1.3.5).
+        turning the volume about its centre.
         """
         scale = np.asarray(self.spacing)
         translate = self.to_world(self.center_voxel) - scale * self.center_voxel
@@ -170,5 +173,6 @@ class Volume:
     def __post_init__(self) -> None:
         if tuple(self.data.shape) != self.grid.shape:
             raise ValueError(
-                f"{self.name}: the array has shape {tuple(self.data.shape)}, its grid {self.grid.shape}."
+                f"{self.name}: the array has shape {tuple(self.data.shape)}, "
+                f"its grid {self.grid.shape}."
             )
