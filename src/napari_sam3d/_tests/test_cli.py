@@ -1,0 +1,305 @@
+"""The command line from typed words to files and exit codes; only the network is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import napari_sam3d.cli.demo
+from napari_sam3d.cli import main
+from napari_sam3d.cli.points import TypedPoint, parse_point, parse_points
+from napari_sam3d.engine import predictor as engine
+from napari_sam3d.volume import Grid
+
+SHAPE = (20, 24, 16)  # stored, (i, j, k)
+AFFINE = np.array([[-2.0, 0, 0, 30], [0, 0, 3.0, -20], [0, 1.5, 0, -10], [0, 0, 0, 1]])
+"""The first stored axis runs to the left, the second up, the third forward; in millimetres."""
+
+
+class CubePredictor:
+    """Stands in for a network: a cube of 3 voxels around the last positive point."""
+
+    def __init__(self) -> None:
+        self.prompts: list[engine.Prompts] = []
+
+    def predict(self, volume, prompts, previous=None, cancelled=lambda: False):
+        self.prompts.append(prompts)
+        position = [p.position_voxel for p in prompts.points if p.positive][-1]
+        window = tuple(
+            slice(max(round(c) - 1, 0), min(round(c) + 2, n))
+            for c, n in zip(position, volume.grid.shape, strict=True)
+        )
+        mask = np.ones([s.stop - s.start for s in window], bool)
+        patch = Grid.from_spacing((3, 3, 3), (1, 1, 1))
+        return engine.Prediction(mask, window, patch, mask.astype(np.float32), 0.9, 0.25)
+
+
+@pytest.fixture
+def predictor(monkeypatch):
+    """The stand-in, and the settings it was loaded with."""
+    cube = CubePredictor()
+    cube.settings = []
+
+    def load(settings):
+        cube.settings.append(settings)
+        return cube
+
+    monkeypatch.setattr(engine, "load_predictor", load)
+    return cube
+
+
+@pytest.fixture
+def no_predictor(monkeypatch):
+    """Fails the test when the slow part is reached."""
+
+    def load(settings):
+        raise AssertionError("the model was loaded before the input was checked")
+
+    monkeypatch.setattr(engine, "load_predictor", load)
+
+
+@pytest.fixture
+def image(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "ct.nii.gz")
+    return "ct.nii.gz"
+
+
+def stored(path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def fails(capsys, *words: str) -> str:
+    """The one sentence that a wrong call says on stderr, and nothing else anywhere."""
+    before = sorted(os.listdir())
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
+    assert sorted(os.listdir()) == before
+    return err
+
+
+# Points
+
+
+@pytest.mark.parametrize(
+    ("text", "object_id", "coordinates"),
+    [
+        ("10,20,30", 1, (10, 20, 30)),
+        ("2:10,20,30", 2, (10, 20, 30)),
+        ("-12.5,3,4e1", 1, (-12.5, 3, 40)),
+        ("7: -1, 2 ,3", 7, (-1, 2, 3)),
+    ],
+)
+def test_points_are_read(text, object_id, coordinates):
+    assert parse_point(text) == TypedPoint(text, object_id, coordinates, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1,2",
+        "1,2,3,4",
+        "a,b,c",
+        "1;2;3",
+        "nan,1,2",
+        "1,2,inf",
+        "0:1,2,3",
+        "x:1,2,3",
+        "70000:1,2,3",
+    ],
+)
+def test_what_is_no_point_is_refused(text):
+    with pytest.raises(ValueError, match="not a point"):
+        parse_point(text)
+
+
+def test_points_are_collected_by_object():
+    objects = parse_points(["3:1,1,1", "2,2,2", "3:4,4,4"], ["3:5,5,5"])
+    assert list(objects) == [1, 3]
+    assert [p.positive for p in objects[3]] == [True, True, False]
+
+
+def test_an_object_needs_a_positive_point():
+    with pytest.raises(ValueError, match="Object 2 has only negative points"):
+        parse_points(["1,1,1"], ["2:5,5,5"])
+
+
+# segment
+
+
+def test_stored_indices_become_a_mask_on_the_same_voxels(predictor, image):
+    assert main(["segment", image, "--point", "5,10,12", "--negative", "1,2,3"]) == 0
+    mask = nib.load("ct_seg.nii.gz")
+    np.testing.assert_array_equal(mask.affine, AFFINE)
+    expected = np.zeros(SHAPE)
+    expected[4:7, 9:12, 11:14] = 1
+    np.testing.assert_array_equal(stored("ct_seg.nii.gz"), expected)
+    assert [point.positive for point in predictor.prompts[0].points] == [True, False]
+
+
+@pytest.mark.parametrize("form", ["--point=-4,10,5", "--point -4,10,5"])
+def test_millimetres_with_a_leading_minus(predictor, image, form):
+    # the voxel of RAS (-4, 10, 5): i = 17, k = 10, j = 10
+    assert main(["segment", image, "--mm", *form.split()]) == 0
+    assert stored("ct_seg.nii.gz")[17, 10, 10] == 1
+    assert np.count_nonzero(stored("ct_seg.nii.gz")) == 27
+
+
+def test_objects_are_labels_and_the_first_keeps_its_voxels(predictor, image, capsys):
+    words = ["--point", "3:11,10,10", "--point", "10,10,10", "-o", "out.nii", "--json"]
+    assert main(["segment", image, *words]) == 0
+    report = json.loads(capsys.readouterr().out)
+    first, third = report["objects"]
+    assert report["output"] == "out.nii" and report["model"] == "compact"
+    assert (first["id"], first["voxels"], third["id"], third["voxels"]) == (1, 27, 3, 9)
+    assert first["volume_ml"] == pytest.approx(27 * 2 * 3 * 1.5 / 1000)
+    assert first["centroid"] == [10, 10, 10] and third["centroid"] == [12, 10, 10]
+    assert first["score"] == 0.9 and first["seconds"] == 0.25
+    labels = stored("out.nii")
+    assert labels.dtype == np.uint8 and labels[11, 10, 10] == 1 and labels[12, 10, 10] == 3
+
+
+def test_large_ids_are_kept(predictor, image):
+    assert main(["segment", image, "--point", "300:10,10,10"]) == 0
+    assert stored("ct_seg.nii.gz").max() == 300
+
+
+def test_settings_reach_the_model(predictor, image):
+    assert (
+        main(["segment", image, "--point", "1,1,1", "--device", "cpu", "--threshold", "0.3"]) == 0
+    )
+    assert (predictor.settings[0].device, predictor.settings[0].threshold) == ("cpu", 0.3)
+
+
+def test_an_existing_mask_is_only_replaced_on_request(predictor, image, capsys):
+    assert main(["segment", image, "--point", "5,5,5"]) == 0
+    capsys.readouterr()
+    old = stored("ct_seg.nii.gz")
+    assert "--overwrite" in fails(capsys, "segment", image, "--point", "9,9,9")
+    np.testing.assert_array_equal(stored("ct_seg.nii.gz"), old)
+    assert main(["segment", image, "--point", "9,9,9", "--overwrite"]) == 0
+    assert stored("ct_seg.nii.gz")[9, 9, 9] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Say where the object is"),
+        (["--point", "1,2"], "'1,2' is not a point"),
+        (["--point", "20,0,0"], "voxel indices run from 0,0,0 to 19,23,15"),
+        (["--point", "-1,0,0"], "The point -1,0,0 is outside ct.nii.gz"),
+        (["--mm", "--point", "999,0,0"], "RAS coordinates in mm run from -8,-20,-10 to 30,25,24.5"),
+        (["--negative", "1,1,1"], "only negative points"),
+        (["--point", "1,1,1", "--model", "huge"], "no model called 'huge'"),
+        (["--point", "1,1,1", "-o", "mask.png"], "must end in .nii or .nii.gz"),
+        (["--point", "1,1,1", "-o", "none/mask.nii"], "There is no folder none"),
+        (["--point", "1,1,1", "-o", "ct.nii.gz"], "must not replace the image"),
+        (["--point", "1,1,1", "-o", "ct.nii.gz", "--overwrite"], "must not replace the image"),
+    ],
+)
+def test_wrong_input_is_one_sentence_before_any_model_is_loaded(
+    no_predictor, image, capsys, words, sentence
+):
+    assert sentence in fails(capsys, "segment", image, *words)
+
+
+def test_files_that_are_no_nifti_are_refused(no_predictor, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.nii").write_text("not an image" * 100)
+    assert "text.nii" in fails(capsys, "segment", "text.nii", "--point", "1,1,1")
+    assert "gone.nii" in fails(capsys, "segment", "gone.nii", "--point", "1,1,1")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_a_folder_without_permission_is_refused(no_predictor, image, tmp_path, capsys):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    words = ["--point", "1,1,1", "-o", "locked/mask.nii"]
+    assert "may not be written" in fails(capsys, "segment", image, *words)
+
+
+def test_a_disk_error_is_one_sentence(predictor, image, capsys, monkeypatch):
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device", "ct_seg.nii.gz")
+
+    monkeypatch.setattr("napari_sam3d.io.write_labels", no_space)
+    assert "No space left on device: ct_seg.nii.gz" in fails(
+        capsys, "segment", image, "--point", "1,1,1"
+    )
+
+
+def test_ctrl_c_ends_with_130(monkeypatch, image, capsys):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "load_predictor", interrupted)
+    assert main(["segment", image, "--point", "1,1,1"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert os.listdir() == ["ct.nii.gz"]
+
+
+def test_settings_out_of_range_exit_with_2(image, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["segment", image, "--point", "1,1,1", "--threshold", "3"])
+    assert ended.value.code == 2
+    assert "0.01 to 0.99" in capsys.readouterr().err
+
+
+# models
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    assert "compact" in capsys.readouterr().out
+    assert main(["models", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)][0] == "compact"
+
+
+# demo
+
+
+def test_demo_of_an_own_image_writes_a_mask_and_a_picture(predictor, image, capsys):
+    words = ["demo", image, "--point", "5,10,12", "--no-view"]
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["ct_demo.nii.gz", "ct_demo.png"]
+    assert stored("ct_demo.nii.gz")[5, 10, 12] == 1
+    with open("ct_demo.png", "rb") as picture:
+        assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert main(words) == 0  # a second run takes a free name
+    assert "ct_demo-2.nii.gz" in os.listdir()
+
+
+def test_demo_without_a_display_says_so(predictor, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert main(["demo"]) == 0
+    assert "There is no display" in capsys.readouterr().out
+    assert sorted(os.listdir()) == ["phantom_demo.nii.gz", "phantom_demo.png"]
+
+
+def test_demo_with_a_display_opens_napari(predictor, image, monkeypatch):
+    shown = []
+    monkeypatch.setattr(napari_sam3d.cli.demo, "no_screen", lambda: None)
+    monkeypatch.setattr(napari_sam3d.cli.demo, "show", lambda *args: shown.append(args))
+    assert main(["demo", image, "--point", "5,10,12"]) == 0
+    ((volume, labels, prompts, sample),) = shown
+    assert volume.name == image and labels.any() and list(prompts) == [1] and sample is None
+    assert os.listdir() == [image]
+
+
+def test_demo_of_nothing_known_names_the_samples(no_predictor, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "phantom" in fails(capsys, "demo", "unheard-of")
+    assert "There is no folder" in fails(capsys, "demo", "-o", "none")

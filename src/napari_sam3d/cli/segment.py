@@ -1,0 +1,212 @@
+"""`napari-sam3d segment`: points in a NIfTI image become a NIfTI label map."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
+
+from napari_sam3d.catalog import model_spec
+from napari_sam3d.cli.points import parse_points, place
+from napari_sam3d.prompts import Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Point3, Volume
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Segment objects of a NIfTI image from points.
+
+    A point is three numbers i,j,k: stored voxel indices, counted from 0, as ITK-SNAP's or
+    nibabel's arrays have them (ITK-SNAP's cursor shows them plus one), or with --mm RAS
+    millimetres. Each --point lies inside the object, each --negative outside. With `id:` before
+    the numbers the point belongs to another object than the first; every object becomes the
+    label of its id in the one mask that is written, and voxels that two objects claim stay with
+    the lower id.
+
+    One object, corrected by a negative point:
+    napari-sam3d segment ct.nii.gz --point 120,88,40 --negative 131,90,40
+
+    Two objects, in millimetres, with the name of the mask:
+    napari-sam3d segment ct.nii.gz --mm --point -12.5,3,40 --point 2:30,8,41.5 -o two.nii.gz
+    """
+
+    image: Positional[Path]
+    """NIfTI image, .nii or .nii.gz."""
+    point: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[ID:]I,J,K")] = ()
+    """Point inside an object."""
+    negative: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[ID:]I,J,K")] = ()
+    """Point outside an object."""
+    mm: bool = False
+    """Points are in RAS millimetres instead of stored voxel indices."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
+    """Mask to write; IMAGE_seg.nii.gz in the current folder when not given."""
+    overwrite: bool = False
+    """Replace the output when it exists."""
+    json: bool = False
+    """Print one JSON object on stdout instead of sentences, and no progress bar."""
+    settings: OmitArgPrefixes[InferenceSettings] = field(default_factory=InferenceSettings)
+
+    def run(self) -> None:
+        """Segment, write the mask and report; everything that can be wrong is checked first."""
+        from napari_sam3d.io import read_nifti, write_labels
+
+        typed = parse_points(self.point, self.negative)
+        model_spec(self.settings.model)
+        output = self.output or Path(f"{stem(self.image)}_seg.nii.gz")
+        check_output(output, self.image, self.overwrite)
+        volume = read_nifti(self.image)
+        warnings = volume.source.warnings if volume.source is not None else ()
+        for warning in () if self.json else warnings:
+            print(warning, file=sys.stderr)
+        prompts = {number: place(points, volume, self.mm) for number, points in typed.items()}
+
+        labels, objects = segment_objects(volume, prompts, self.settings, quiet=self.json)
+        write_labels(output, labels, volume.grid, volume.source, overwrite=self.overwrite)
+        if self.json:
+            report = {
+                "image": str(self.image),
+                "model": self.settings.model,
+                "output": str(output),
+                "warnings": warnings,
+                "objects": [asdict(found) for found in objects],
+            }
+            print(json.dumps(report))
+        else:
+            print("\n".join([*(found.sentence() for found in objects), f"Mask: {output}"]))
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """One object of the mask.
+
+    Parameters
+    ----------
+    id
+        Its label in the mask.
+    voxels, volume_ml
+        Its size.
+    score
+        Overlap with the truth (IoU) that the model expects, 0 to 1.
+    seconds
+        Time of the prediction, without loading the model.
+    centroid
+        Centre of mass in stored voxel indices (i, j, k); None when there is no voxel.
+    """
+
+    id: int
+    voxels: int
+    volume_ml: float
+    score: float
+    seconds: float
+    centroid: Point3 | None
+
+    def sentence(self) -> str:
+        if self.centroid is None:
+            return f"Object {self.id}: nothing found, {self.seconds:.1f} s"
+        at = ",".join(f"{c:.1f}" for c in self.centroid)
+        return (
+            f"Object {self.id}: {self.voxels} voxels, {self.volume_ml:.2f} ml around {at}, "
+            f"expected overlap {self.score:.2f}, {self.seconds:.1f} s"
+        )
+
+
+def segment_objects(
+    volume: Volume, prompts: Mapping[int, Prompts], settings: InferenceSettings, quiet: bool
+) -> tuple[np.ndarray, list[FoundObject]]:
+    """Label map of the whole volume, and what is in it.
+
+    Parameters
+    ----------
+    volume
+        The image.
+    prompts
+        What was said about each object, by its label; the first to claim a voxel keeps it.
+    settings
+        Model, device, precision and threshold.
+    quiet
+        Without a progress bar, which is otherwise drawn on stderr when that is a terminal.
+    """
+    from tqdm import tqdm
+
+    from napari_sam3d.engine.predictor import load_predictor
+
+    labels = np.zeros(volume.grid.shape, np.uint8 if max(prompts) < 256 else np.uint16)
+    objects = []
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(total=1 + len(prompts), leave=False, disable=hidden, file=sys.stderr) as progress:
+        progress.set_description(f"Loading {settings.model}")
+        predictor = load_predictor(settings)
+        progress.update()
+        for number, said in prompts.items():
+            progress.set_description(f"Object {number}")
+            prediction = predictor.predict(volume, said)
+            block = labels[prediction.window]
+            own = prediction.mask & (block == 0)
+            block[own] = number
+            start = [s.start for s in prediction.window]
+            objects.append(_found(number, own, start, volume, prediction))
+            progress.update()
+    return labels, objects
+
+
+def _found(
+    number: int, own: np.ndarray, start: list[int], volume: Volume, prediction: Any
+) -> FoundObject:
+    voxels = int(np.count_nonzero(own))
+    voxel_ml = abs(float(np.linalg.det(volume.grid.affine[:3, :3]))) / 1000
+    centroid = None
+    if voxels:
+        per_axis = [own.sum(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+        center = np.array([np.average(np.arange(len(n)), weights=n) for n in per_axis]) + start
+        stored = center if volume.source is None else volume.source.to_stored(center)
+        i, j, k = (round(float(c), 2) for c in stored)
+        centroid = (i, j, k)
+    return FoundObject(
+        id=number,
+        voxels=voxels,
+        volume_ml=round(voxels * voxel_ml, 4),
+        score=round(float(prediction.score), 4),
+        seconds=round(float(prediction.seconds), 3),
+        centroid=centroid,
+    )
+
+
+def stem(path: Path) -> str:
+    """Name of a file without .nii or .nii.gz."""
+    name = path.name
+    for suffix in sorted(NIFTI_SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def check_output(output: Path, image: Path, overwrite: bool) -> None:
+    """ValueError or OSError when the mask cannot be written, before any time is spent on it."""
+    if not output.name.lower().endswith(NIFTI_SUFFIXES):
+        raise ValueError(f"The mask {output} must end in .nii or .nii.gz.")
+    check_folder(output.parent)
+    if output.exists():
+        if image.exists() and output.samefile(image):
+            raise ValueError(f"The mask must not replace the image {image}.")
+        if output.is_dir():
+            raise IsADirectoryError(f"The mask {output} is a folder.")
+        if not overwrite:
+            raise FileExistsError(f"{output} exists; --overwrite replaces it.")
+
+
+def check_folder(folder: Path) -> None:
+    """OSError when no file can be written into the folder."""
+    if not folder.is_dir():
+        raise NotADirectoryError(f"There is no folder {folder} to write into.")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"The folder {folder} may not be written into.")
