@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Set up napari-sam3d in .venv, check the code and run the tests; arguments go to pytest.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+create_environment all,test
+install_display
+PATH=$PWD/.venv/bin:$PATH
+
+ruff check .
+ruff format --check .
+mypy
+lint-imports
+npe2 validate src/napari_sam3d/napari.yaml
+
+exec python -m pytest "$@" # on a screen of its own, by pytest-xvfb
