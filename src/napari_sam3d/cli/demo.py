@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
@@ -18,12 +19,15 @@ from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Volume
 
+if TYPE_CHECKING:
+    from napari_sam3d.samples import Sample
+
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
     """Segment a sample, or an image of yours, and look at the result.
 
-    With a screen napari opens with the image, the points and the mask. Without one, or with
+    With a screen napari opens, with the points in its Segment dock. Without one, or with
     --no-view, the mask (NIfTI) and a picture of it in three planes (PNG) are written.
 
     A sample has its own point; an image of yours needs --point:
@@ -49,36 +53,35 @@ class Demo:
         model_spec(self.settings.model)
         check_folder(self.output)
         volume, prompts, sample = self._load()
+        if not self.no_view:
+            reason = no_screen()
+            if reason is None:
+                show(volume, prompts, self.image if sample else None, self.settings)
+                return
+            print(f"{reason}: the result is written to files.")
         labels, objects = segment_objects(volume, prompts, self.settings, quiet=False)
         print("\n".join(found.sentence() for found in objects))
-        if not self.no_view and (reason := no_screen()) is None:
-            show(volume, labels, prompts, sample)
-            return
-        if not self.no_view:
-            print(f"{reason}; writing files instead of opening napari.")
-        for path in write(volume, labels, prompts, self.output):
+        limits = sample.contrast_limits if sample else None
+        for path in write(volume, labels, prompts, self.output, limits):
             print(path)
 
-    def _load(self) -> tuple[Volume, dict[int, Prompts], str | None]:
-        """The image, what is said about it, and the sample's name when it is one."""
+    def _load(self) -> tuple[Volume, dict[int, Prompts], Sample | None]:
+        """The image, what is said about it, and the sample when it is one."""
         from napari_sam3d.io import read_nifti
         from napari_sam3d.samples import SAMPLES, load_sample
 
         if self.image in SAMPLES:
+            if self.point or self.negative:
+                raise ValueError("A sample has its own point; --point is for an image of yours.")
             sample = load_sample(self.image)
-            if not (self.point or self.negative):
-                clicks = Prompts().add(Point(sample.click_voxel))
-                return sample.volume, {1: clicks}, self.image
-            typed = parse_points(self.point, self.negative)
-            volume, name = sample.volume, self.image
-        else:
-            path = Path(self.image)
-            if not path.exists():
-                known = ", ".join(SAMPLES)
-                raise ValueError(f"{self.image} is neither a file nor a sample ({known}).")
-            typed = parse_points(self.point, self.negative)
-            volume, name = read_nifti(path), None
-        return volume, {n: place(points, volume, self.mm) for n, points in typed.items()}, name
+            return sample.volume, {1: Prompts((Point(sample.click_voxel),))}, sample
+        path = Path(self.image)
+        if not path.exists():
+            known = ", ".join(SAMPLES)
+            raise ValueError(f"{self.image} is neither a file nor a sample ({known}).")
+        typed = parse_points(self.point, self.negative)
+        volume = read_nifti(path)
+        return volume, {n: place(points, volume, self.mm) for n, points in typed.items()}, None
 
 
 def no_screen() -> str | None:
@@ -96,7 +99,11 @@ def no_screen() -> str | None:
 
 
 def write(
-    volume: Volume, labels: np.ndarray, prompts: dict[int, Prompts], folder: Path
+    volume: Volume,
+    labels: np.ndarray,
+    prompts: Mapping[int, Prompts],
+    folder: Path,
+    contrast_limits: tuple[float, float] | None = None,
 ) -> tuple[Path, Path]:
     """Write the mask and the picture under names that are still free."""
     from napari_sam3d.io import write_labels
@@ -109,37 +116,32 @@ def write(
         mask, picture = folder / f"{name}-{number}.nii.gz", folder / f"{name}-{number}.png"
     write_labels(mask, labels, volume.grid, volume.source)
     points = [point for said in prompts.values() for point in said.points]
-    three_plane_picture(volume, labels, picture, points=points)
+    three_plane_picture(volume, labels, picture, points, window=contrast_limits)
     return mask, picture
 
 
 def show(
-    volume: Volume, labels: np.ndarray, prompts: dict[int, Prompts], sample: str | None
+    volume: Volume, prompts: Mapping[int, Prompts], sample: str | None, settings: InferenceSettings
 ) -> None:
-    """Open napari with the image, the mask, the points and the Segment dock, until it closes."""
+    """Open napari with the image and the Segment dock, and place the points there.
+
+    Returns when the window is closed. The dock then finds the masks, as it does for a user.
+    """
     import napari
 
     viewer = napari.Viewer(title="napari-sam3d demo")
     if sample is not None:
-        (image, *_) = viewer.open_sample("napari-sam3d", sample)
+        viewer.open_sample("napari-sam3d", sample)
     else:
         assert volume.source is not None
-        (image, *_) = viewer.open(volume.source.path, plugin="napari-sam3d")
+        viewer.open(volume.source.path, plugin="napari-sam3d", layer_type="image")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-sam3d", "Segment")
+    dock.set_value(settings)
+    for number, said in prompts.items():
+        dock.session.select(number)
+        for point in said.points:
+            dock.session.prompt_layer.add(np.asarray(point.position_voxel), point.positive)
     scale, translate = volume.grid.layer_transform()
-    place_like = {"scale": scale, "translate": translate}
-    viewer.add_labels(
-        labels, name=f"{image.name} mask", metadata=dict(image.metadata), **place_like
-    )
-    points = [point for said in prompts.values() for point in said.points]
-    viewer.add_points(
-        np.array([point.position_voxel for point in points]),
-        name=f"{image.name} points",
-        face_color=["lime" if point.positive else "red" for point in points],
-        size=5,
-        **place_like,
-    )
-    viewer.window.add_plugin_dock_widget("napari-sam3d", "Segment")
-    viewer.dims.set_point(
-        (0, 1, 2), np.add(translate, np.multiply(scale, points[0].position_voxel))
-    )
+    shown = next(iter(prompts.values())).points[0].position_voxel
+    viewer.dims.set_point((0, 1, 2), np.add(translate, np.multiply(scale, shown)))
     napari.run()

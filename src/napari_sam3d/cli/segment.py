@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,7 +100,8 @@ class FoundObject:
     seconds
         Time of the prediction, without loading the model.
     centroid
-        Centre of mass in stored voxel indices (i, j, k); None when there is no voxel.
+        Centre of mass in stored voxel indices (i, j, k); None when there is no voxel, or the image
+        came from no file.
     """
 
     id: int
@@ -111,13 +112,12 @@ class FoundObject:
     centroid: Point3 | None
 
     def sentence(self) -> str:
-        if self.centroid is None:
-            return f"Object {self.id}: nothing found, {self.seconds:.1f} s"
-        at = ",".join(f"{c:.1f}" for c in self.centroid)
-        return (
-            f"Object {self.id}: {self.voxels} voxels, {self.volume_ml:.2f} ml around {at}, "
-            f"expected overlap {self.score:.2f}, {self.seconds:.1f} s"
-        )
+        """All of it on one line."""
+        size = f"{self.voxels} voxels, {self.volume_ml:.2f} ml" if self.voxels else "nothing found"
+        if self.centroid is not None:
+            size += " around " + ",".join(f"{c:.1f}" for c in self.centroid)
+        score = f"expected overlap {self.score:.2f}"
+        return f"Object {self.id}: {size}, {score}, {self.seconds:.1f} s"
 
 
 def segment_objects(
@@ -165,11 +165,10 @@ def _found(
     voxels = int(np.count_nonzero(own))
     voxel_ml = abs(float(np.linalg.det(volume.grid.affine[:3, :3]))) / 1000
     centroid = None
-    if voxels:
+    if voxels and volume.source is not None:
         per_axis = [own.sum(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
         center = np.array([np.average(np.arange(len(n)), weights=n) for n in per_axis]) + start
-        stored = center if volume.source is None else volume.source.to_stored(center)
-        i, j, k = (round(float(c), 2) for c in stored)
+        i, j, k = (round(float(c), 2) for c in volume.source.to_stored(center))
         centroid = (i, j, k)
     return FoundObject(
         id=number,
@@ -208,5 +207,8 @@ def check_folder(folder: Path) -> None:
     """OSError when no file can be written into the folder."""
     if not folder.is_dir():
         raise NotADirectoryError(f"There is no folder {folder} to write into.")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"The folder {folder} may not be written into.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(f"Nothing can be written into {folder}: {error.strerror}.") from error
