@@ -1,0 +1,190 @@
+"""Volumes as napari layers, and layers as volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam3d.io import NiftiSource, is_labels
+from napari_sam3d.nifti_write import label_dtype
+from napari_sam3d.volume import Grid, Volume
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+    from napari.types import LayerDataTuple
+
+METADATA = "napari_sam3d"
+"""Key of `layer.metadata` under which the NIfTI source is kept, as `NiftiSource.as_dict`."""
+
+AXIS_LABELS = ("I", "P", "L")
+_MM_PER_UNIT = {
+    "nanometer": 1e-6,
+    "micrometer": 1e-3,
+    "micron": 1e-3,
+    "centimeter": 10.0,
+    "meter": 1e3,
+    "nm": 1e-6,
+    "um": 1e-3,
+    "µm": 1e-3,
+    "cm": 10.0,
+    "m": 1e3,
+}
+
+
+def layer_data(volume: Volume, as_labels: bool | None = None) -> LayerDataTuple:
+    """What napari needs to show a volume: array, layer settings, layer type.
+
+    Parameters
+    ----------
+    volume
+        The volume; its array is not copied for an image, and is for labels, to be painted on.
+    as_labels
+        Whether it is a label map; None decides by its header, name and values.
+    """
+    said_labels = as_labels is not False and is_labels(volume)
+    if as_labels is None:
+        as_labels = said_labels
+    scale, translate = volume.grid.layer_transform()
+    kept: dict[str, Any] = {}
+    if volume.source is not None:
+        kept[METADATA] = {
+            **volume.source.as_dict(),
+            "tilt_deg": volume.grid.tilt_deg,
+            "is_labels": said_labels,
+        }
+    meta = {
+        "name": _stem(volume.name),
+        "scale": scale,
+        "translate": translate,
+        "units": ("mm",) * 3,
+        "axis_labels": AXIS_LABELS,
+        "metadata": kept,
+    }
+    if not as_labels:
+        return volume.data, meta, "image"
+    dtype = volume.data.dtype
+    if dtype.kind == "f":
+        dtype = label_dtype(volume.data.astype(np.int64))
+    return np.array(volume.data, dtype, order="C"), meta, "labels"
+
+
+def volume_from_layer(layer: Image | Labels) -> Volume:
+    """The volume that a layer shows; its array is not copied.
+
+    A layer that was read from NIfTI and not moved since has the true grid of its file, rotation
+    included. Others have the grid that their scale and translation say.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when the layer is not a three-dimensional scalar image whose axes run
+        along those of the world.
+    """
+    if getattr(layer, "rgb", False):
+        raise ValueError(f"{layer.name} is a colour image; convert it to grey values first.")
+    if layer.multiscale:
+        raise ValueError(f"{layer.name} is multiscale; use one of its levels as a layer.")
+    meta = {
+        "name": layer.name,
+        "scale": layer.scale,
+        "translate": layer.translate,
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine.affine_matrix,
+        "units": layer.units,
+        "metadata": layer.metadata,
+    }
+    return volume_from_layer_data(layer.data, meta)
+
+
+def volume_from_layer_data(data: Any, meta: Mapping[str, Any]) -> Volume:
+    """The volume of layer data as napari hands it to a writer.
+
+    Parameters
+    ----------
+    data
+        Array (z, y, x).
+    meta
+        Settings of the layer; scale, translate, rotate, shear, affine, units and metadata count.
+
+    Raises
+    ------
+    ValueError
+        As for `volume_from_layer`.
+    """
+    name = str(meta.get("name", "the layer"))
+    shape = tuple(int(n) for n in np.shape(data))
+    if len(shape) != 3:
+        raise ValueError(
+            f"{name} has {len(shape)} dimensions; a three-dimensional layer is needed."
+        )
+    grid, source = _grid(shape, meta, name), source_of(meta)
+    if source is not None and source.grid.shape == shape and _same_place(grid, source.grid):
+        grid = source.grid
+    else:
+        source = None
+    return Volume(np.asarray(data), grid, name, source)
+
+
+def source_of(meta: Mapping[str, Any]) -> NiftiSource | None:
+    """The NIfTI source that layer settings carry, when there is one."""
+    try:
+        return NiftiSource.from_dict(meta["metadata"][METADATA])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _grid(shape: Sequence[int], meta: Mapping[str, Any], name: str) -> Grid:
+    """Grid by scale and translation; ValueError when the layer is turned or sheared."""
+    scale, shift = _of(meta, "scale", np.ones(3)), _of(meta, "translate", np.zeros(3))
+    inner = _of(meta, "rotate", np.eye(3)) @ _shear(_of(meta, "shear", np.zeros(3)))
+    outer = _of(meta, "affine", np.eye(4))
+    affine = np.eye(4)
+    affine[:3, :3] = outer[:3, :3] @ inner @ np.diag(scale)
+    affine[:3, 3] = outer[:3, :3] @ shift + outer[:3, 3]
+    affine[:3] *= np.array([_mm(unit) for unit in meta.get("units") or (None,) * 3])[:, None]
+    along = affine[:3, :3]
+    if np.abs(along - np.diag(np.diag(along))).max() > 1e-6 * np.abs(along).max():
+        raise ValueError(
+            f"{name} is rotated or sheared; resample it along the axes of the viewer first."
+        )
+    z, y, x = shape
+    return Grid((z, y, x), affine)
+
+
+def _of(meta: Mapping[str, Any], key: str, default: np.ndarray) -> np.ndarray:
+    value = meta.get(key)
+    return default if value is None else np.asarray(value, float)
+
+
+def _shear(values: np.ndarray) -> np.ndarray:
+    """napari's shear: a matrix, or its upper triangle row by row."""
+    if values.ndim == 2:
+        return values
+    matrix = np.eye(3)
+    matrix[np.triu_indices(3, 1)] = values
+    return matrix
+
+
+def _mm(unit: object) -> float:
+    """Millimetres per unit of a layer; a pixel counts as one."""
+    return _MM_PER_UNIT.get(str(unit), 1.0)
+
+
+def _same_place(grid: Grid, true: Grid) -> bool:
+    """Whether a layer still lies where its file put it, to a thousandth of a voxel."""
+    scale, translate = true.layer_transform()
+    near = 1e-3 * min(scale)
+    return bool(
+        np.allclose(np.diag(grid.affine)[:3], scale, rtol=1e-5, atol=0)
+        and np.allclose(grid.affine[:3, 3], translate, rtol=0, atol=near)
+    )
+
+
+def _stem(name: str) -> str:
+    """File name without .nii or .nii.gz."""
+    stem = name.removesuffix(".gz") if name.lower().endswith(".nii.gz") else name
+    return str(Path(stem).stem) if stem.lower().endswith(".nii") else stem
