@@ -172,7 +172,7 @@ SAMPLES: dict[str, SampleSpec] = {
         SampleSpec(
             name="nuclei",
             title="Fluorescence microscopy of cell nuclei, from scikit-image",
-            licence="CC0 (Allen Institute for Cell Science, by scikit-image)",
+            licence="provided by the Allen Institute for Cell Science through scikit-image",
             load=_nuclei,
             remote=Remote(
                 url="https://gitlab.com/scikit-image/data/-/raw/"
