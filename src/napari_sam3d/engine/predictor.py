@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from napari_sam3d.catalog import ModelSpec, model_spec
+from napari_sam3d.engine.devices import autocast, choose_device, choose_precision
+from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
+from napari_sam3d.engine.patches import fit_patch, zoom_patches
+from napari_sam3d.engine.resample import normalise, resample
+from napari_sam3d.engine.weights import load_model
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume, Window
+
+_REFITS = 3  # times the patch may follow the mask in one prediction
+_CACHED = 12  # embeddings kept
 
 
 class Cancelled(Exception):
@@ -48,9 +62,29 @@ class Prediction:
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What the network said about one patch."""
+
+    patch: Grid
+    logits: Tensor  # (d, h, w)
+    score: float
+
+
 class Predictor:
     """Runs one loaded model. Not thread-safe: use it from one thread."""
 
+    def __init__(
+        self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
+    ) -> None:
+        self.model = model
+        self.spec = spec
+        self.settings = settings
+        self.device = next(model.parameters()).device
+        self.precision = choose_precision(settings.precision, self.device)
+        self._embeddings: OrderedDict[tuple[int, Grid], tuple[Volume, Any]] = OrderedDict()
+
+    @torch.inference_mode()
     def predict(
         self,
         volume: Volume,
@@ -60,6 +94,9 @@ class Predictor:
     ) -> Prediction:
         """Mask of the object that the prompts mean.
 
+        The first click is tried on patches of several sizes and the most credible mask is
+        followed; later clicks start from the patch and the mask of `previous`.
+
         Raises
         ------
         ValueError
@@ -67,9 +104,113 @@ class Predictor:
         Cancelled
             When `cancelled()` became true on the way.
         """
-        raise NotImplementedError
+        started = time.perf_counter()
+        prompts.check(volume.grid, volume.name)
+        positions, labels = prompts.arrays()
+        positives = positions[labels == 1]
+
+        def look(patch: Grid, earlier: _View | None) -> _View:
+            if cancelled():
+                raise Cancelled
+            return self._look(volume, patch, positions, labels, earlier)
+
+        if previous is None:
+            patches = zoom_patches(volume.grid, positives, self.spec.patch_shape)
+            view = max((look(patch, None) for patch in patches), key=_credibility)
+        else:
+            earlier = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
+            view = look(previous.patch, earlier)
+        for _ in range(_REFITS):
+            fitted = fit_patch(volume.grid, view.patch, _mask(view).numpy(), positives)
+            if fitted is None:
+                break
+            view = look(fitted, view)
+        mask, window = paste(view.logits, view.patch, volume.grid, self.settings.threshold)
+        seconds = time.perf_counter() - started
+        logits = view.logits.cpu().numpy()
+        return Prediction(mask, window, view.patch, logits, view.score, seconds)
+
+    def _look(
+        self,
+        volume: Volume,
+        patch: Grid,
+        positions: np.ndarray,
+        labels: np.ndarray,
+        earlier: _View | None,
+    ) -> _View:
+        embedding = self._embedding(volume, patch)
+        points = patch.to_voxel(volume.grid.to_world(positions))
+        seen = np.array([patch.contains(point) for point in points])
+        mask = torch.zeros(patch.shape)
+        if earlier is not None:
+            mask = resample(earlier.logits, earlier.patch, patch, fill=-8.0)
+        on_patch = PatchPrompts(
+            torch.tensor(points[None], dtype=torch.float32, device=self.device),
+            torch.tensor(np.where(seen, labels, -1)[None], device=self.device),
+            mask[None, None].to(self.device),
+        )
+        with autocast(self.device, self.precision):
+            masks = self.model.decode_masks(embedding, on_patch)
+        return _View(patch, masks.logits[0, 0].float().cpu(), float(masks.iou[0]))
+
+    def _embedding(self, volume: Volume, patch: Grid) -> Any:
+        """The encoded patch, from the cache when this volume was seen there before."""
+        key = (id(volume.data), patch)
+        if key in self._embeddings:
+            self._embeddings.move_to_end(key)
+            return self._embeddings[key][1]
+        image = resample(volume.data, volume.grid, patch)
+        with autocast(self.device, self.precision):
+            embedding = self.model.encode_image(normalise(image)[None, None].to(self.device))
+        self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
+        if len(self._embeddings) > _CACHED:
+            self._embeddings.popitem(last=False)
+        return embedding
+
+
+def _mask(view: _View) -> Tensor:
+    return view.logits > 0
+
+
+def _credibility(view: _View) -> float:
+    """The expected IoU, lowered where the mask is cut off by the patch."""
+    mask = _mask(view)
+    if not bool(mask.any()):
+        return 0.0
+    faces = sum(float(mask.select(axis, at).float().mean()) for axis in range(3) for at in (0, -1))
+    return view.score * (1 - min(1.0, faces / 3))
+
+
+def paste(logits: Tensor, patch: Grid, grid: Grid, threshold: float) -> tuple[np.ndarray, Window]:
+    """The mask (bool) on the voxels of `grid`, and the window of `grid` it fills.
+
+    Only the block that holds foreground is interpolated.
+
+    Parameters
+    ----------
+    logits
+        (d, h, w) on `patch`.
+    patch, grid
+        Grids with the same axes: the network's, and the volume's.
+    threshold
+        Probability above which a voxel is foreground.
+    """
+    cut = float(np.log(threshold / (1 - threshold)))
+    inside = np.argwhere((logits > cut).cpu().numpy())
+    if len(inside) == 0:
+        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
+    reach = np.stack([inside.min(0) - 1.0, inside.max(0) + 1.0])
+    corners = grid.to_voxel(patch.to_world(reach))
+    start = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
+    stop = np.clip(np.ceil(corners.max(0)).astype(int) + 1, start, grid.shape)
+    window = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    if min(stop - start) == 0:
+        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
+    block = resample(logits, patch, grid.window(window), fill=-20.0)
+    return (block > cut).cpu().numpy(), window
 
 
 def load_predictor(settings: InferenceSettings) -> Predictor:
     """Load the model that `settings` names; ValueError for an unknown model or device."""
-    raise NotImplementedError
+    spec = model_spec(settings.model)
+    return Predictor(load_model(spec, choose_device(settings.device)), spec, settings)

@@ -1,0 +1,126 @@
+"""The click-to-mask path with a network that can be computed by hand: brighter than the click."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam3d.catalog import model_spec
+from napari_sam3d.engine.devices import choose_device, choose_precision
+from napari_sam3d.engine.metrics import dice
+from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
+from napari_sam3d.engine.models.blocks import sample_at
+from napari_sam3d.engine.models.likeness import unit_positions
+from napari_sam3d.engine.predictor import Cancelled, Predictor, load_predictor
+from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Volume
+
+
+class AsBright(PromptableModel):
+    """Foreground is what is at least 70 % as bright as the last positive click."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.encoded = self.decoded = 0
+
+    def encode_image(self, patch):
+        self.encoded += 1
+        return patch
+
+    def decode_masks(self, embedding, prompts: PatchPrompts) -> Masks:
+        self.decoded += 1
+        positions = unit_positions(prompts.points, embedding)
+        value = sample_at(embedding, positions)[0, prompts.labels[0] == 1][-1, 0]
+        logits = 10 * (embedding - 0.7 * value)
+        filled = (logits > 0).float().mean()
+        return Masks(logits, torch.exp(-((filled - 0.2) ** 2))[None])
+
+    @staticmethod
+    def is_adapter(name: str) -> bool:
+        return True
+
+
+def ball_volume() -> tuple[Volume, np.ndarray]:
+    grid = Grid.from_spacing((30, 90, 80), (2.5, 0.8, 0.8), (10, -20, 30))
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), -1)
+    middle = grid.to_world((12, 40, 50))
+    ball = ((grid.to_world(index) - middle) ** 2).sum(-1) < 14**2
+    image = (1000 * ball + np.random.RandomState(0).randint(0, 80, grid.shape)).astype(np.int16)
+    return Volume(image, grid, "ball"), ball
+
+
+def predictor(precision: str = "fp32") -> Predictor:
+    settings = InferenceSettings(precision=precision)
+    return Predictor(AsBright().eval(), model_spec("compact"), settings)
+
+
+CLICK = Prompts().add(Point((12, 40, 50)))
+
+
+def test_a_click_on_a_ball_gives_the_ball():
+    volume, ball = ball_volume()
+    prediction = predictor().predict(volume, CLICK)
+    assert dice(prediction.full(volume.grid.shape), ball) > 0.95
+    assert prediction.mask.shape == tuple(s.stop - s.start for s in prediction.window)
+    assert 0 <= prediction.score <= 1 and prediction.seconds > 0
+
+
+def test_a_second_click_on_the_same_patch_only_decodes():
+    volume, _ = ball_volume()
+    runner = predictor()
+    first = runner.predict(volume, CLICK)
+    encoded = runner.model.encoded
+    second = runner.predict(volume, CLICK.add(Point((12, 44, 50))), first)
+    assert runner.model.encoded == encoded
+    assert second.patch == first.patch
+
+
+def test_big_and_small_objects_get_patches_of_their_size():
+    grid = Grid.from_spacing((64, 64, 64), (1, 1, 1))
+    small, big = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    small[30:35, 30:35, 30:35] = 1
+    big[6:58, 6:58, 6:58] = 1
+    sizes = []
+    for image in (small, big):
+        found = predictor().predict(Volume(image, grid), Prompts().add(Point((32, 32, 32))))
+        assert dice(found.full(grid.shape), image > 0) > 0.8
+        sizes.append(found.patch.extent_mm.max())
+    assert sizes[1] > 2 * sizes[0]
+
+
+def test_a_prediction_can_be_cancelled():
+    volume, _ = ball_volume()
+    with pytest.raises(Cancelled):
+        predictor().predict(volume, CLICK, cancelled=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "word"),
+    [
+        (Prompts().add(Point((99, 0, 0))), "outside ball"),
+        (Prompts().add(Point((1, 1, 1), positive=False)), "positive point"),
+        (Prompts(), "positive point"),
+    ],
+)
+def test_impossible_prompts_are_refused_in_a_sentence(prompts, word):
+    with pytest.raises(ValueError, match=word):
+        predictor().predict(ball_volume()[0], prompts)
+
+
+def test_devices_and_precisions():
+    assert choose_device("cpu") == torch.device("cpu")
+    for name in ("gpu", "cuda:99", "xpu:0"):
+        with pytest.raises(ValueError, match=name):
+            choose_device(name)
+    assert choose_precision("fp32", torch.device("cpu")) == torch.float32
+    assert choose_precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+    with pytest.raises(ValueError, match="int4"):
+        choose_precision("int4", torch.device("cpu"))
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(ValueError, match="no model called 'sam9'"):
+        load_predictor(InferenceSettings(model="sam9"))

@@ -1,0 +1,82 @@
+"""What every voxel has in common with the clicks: the prompt maps of the compact model."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_sam3d.engine.models.base import PatchPrompts
+from napari_sam3d.engine.models.blocks import connectedness, sample_at, space_to_depth
+
+CLICK_MAPS = 7  # maps per sign
+PROMPT_MAPS = 2 * CLICK_MAPS + 9
+
+
+def prompt_maps(patch: Tensor, prompts: PatchPrompts) -> Tensor:
+    """Maps (b, PROMPT_MAPS, d/2, h/2, w/2) that tell each voxel how it relates to the prompts.
+
+    For positive and for negative clicks: likeness to the intensity at the closest-valued click at
+    two widths, the signed difference, nearness at two widths, and fuzzy connectedness at two
+    widths; then the earlier mask, its 2 x 2 x 2 voxels as channels, and whether there is one.
+
+    Parameters
+    ----------
+    patch
+        (b, 1, d, h, w), mean 0 and deviation 1.
+    prompts
+        Clicks and the earlier mask on the patch.
+    """
+    half = F.avg_pool3d(patch, 2)  # (b, 1, d/2, h/2, w/2)
+    places = unit_positions(prompts.points, patch)
+    values = sample_at(F.avg_pool3d(patch, 3, 1, 1, count_include_pad=False), places)[..., 0]
+    positive = _click_maps(half, places, values, prompts.labels == 1)
+    negative = _click_maps(half, places, values, prompts.labels == 0)
+    earlier = torch.tanh(prompts.mask / 4)
+    known = (prompts.mask != 0).flatten(1).any(1).float()[:, None, None, None, None]
+    return torch.cat(
+        [positive, negative, space_to_depth(earlier), known.expand(-1, 1, *half.shape[2:])], 1
+    )
+
+
+def _click_maps(half: Tensor, places: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
+    """CLICK_MAPS maps for the `chosen` (b, n) clicks; zeros where a patch has none of them."""
+    b, _, d, h, w = half.shape
+    if places.shape[1] == 0:
+        return half.new_zeros(b, CLICK_MAPS, d, h, w)
+    difference = half - values[..., None, None, None]  # (b, n, d, h, w)
+    absent = ~chosen[..., None, None, None]
+    size = difference.abs().masked_fill(absent, 1e3)
+    closest = size.min(1, keepdim=True)
+    signed = torch.gather(difference, 1, closest.indices)
+    narrow, wide = torch.exp(-closest.values / 0.15), torch.exp(-closest.values / 0.5)
+    distance = _distance(places, (d, h, w)).masked_fill(absent, 1e3).min(1, keepdim=True).values
+    seeds = (distance < 1.0).float()
+    reach = connectedness(torch.cat([narrow, wide], 1), seeds.expand(-1, 2, -1, -1, -1))
+    maps = [
+        narrow,
+        wide,
+        torch.tanh(2 * signed),
+        torch.exp(-distance / 2),
+        torch.exp(-distance / 8),
+        reach,
+    ]
+    return torch.cat(maps, 1) * chosen.any(1).float()[:, None, None, None, None]
+
+
+def unit_positions(points: Tensor, patch: Tensor) -> Tensor:
+    """Voxel positions of the patch as -1 to 1 across the field of view."""
+    size = torch.tensor(patch.shape[2:], device=points.device, dtype=torch.float32)
+    return (2 * points.float() + 1) / size - 1
+
+
+def _distance(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Distance (b, n, d, h, w) to each click in voxels of `shape`."""
+    total = 0.0
+    for axis, n in enumerate(shape):
+        index = torch.arange(n, device=places.device, dtype=torch.float32)
+        at = (places[..., axis] + 1) * n / 2 - 0.5  # (b, n)
+        view = [1, 1, 1, 1, 1]
+        view[2 + axis] = n
+        total = total + (index.view(view) - at[..., None, None, None]) ** 2
+    return torch.sqrt(total)
