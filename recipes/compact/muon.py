@@ -1,0 +1,50 @@
+"""Muon: momentum whose steps are made orthogonal, for convolution and matrix weights.
+
+Jordan et al. 2024 (the Newton-Schulz coefficients are theirs), with the step scaled to the size of
+AdamW's as in Liu et al. 2025 (arXiv 2502.16982, equation 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Muon(torch.optim.Optimizer):
+    """For parameters of two or more dimensions; weights (out, in, ...) are taken as (out, rest)."""
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
+                update = weight.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
+                flat = orthogonal(update.flatten(1))
+                scale = 0.2 * max(flat.shape) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(flat.view_as(weight), alpha=-group["lr"] * scale)
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """About U V^T of the singular value decomposition U S V^T, by Newton-Schulz iteration."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16()
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.T if tall else x).to(matrix.dtype)
