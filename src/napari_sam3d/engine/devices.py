@@ -63,5 +63,6 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 
 def _cpu_is_fast_at_bf16() -> bool:
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 cannot tell
+    # torch before 2.10 cannot tell
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

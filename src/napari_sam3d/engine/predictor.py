@@ -203,11 +203,11 @@ def paste(logits: Tensor, patch: Grid, grid: Grid, threshold: float) -> tuple[np
     corners = grid.to_voxel(patch.to_world(reach))
     start = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
     stop = np.clip(np.ceil(corners.max(0)).astype(int) + 1, start, grid.shape)
-    window = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
     if min(stop - start) == 0:
         return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
-    block = resample(logits, patch, grid.window(window), fill=-20.0)
-    return (block > cut).cpu().numpy(), window
+    block = resample(logits, patch, grid.window((z, y, x)), fill=-20.0)
+    return (block > cut).cpu().numpy(), (z, y, x)
 
 
 def load_predictor(settings: InferenceSettings) -> Predictor:

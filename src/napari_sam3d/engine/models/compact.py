@@ -153,7 +153,8 @@ class IouHead(nn.Module):
         chance = torch.sigmoid(logits)
         size = chance.mean((1, 2, 3, 4)).clamp(min=1e-5)[:, None]  # share of the patch
         sure = (chance * chance).mean((1, 2, 3, 4))[:, None] / size
-        weight = F.adaptive_avg_pool3d(chance, coarse.shape[2:])
+        depth, height, breadth = coarse.shape[2:]
+        weight = F.adaptive_avg_pool3d(chance, (depth, height, breadth))
         inside = (coarse * weight).mean((2, 3, 4)) / size
         whole = coarse.mean((2, 3, 4))
         return torch.sigmoid(self.layers(torch.cat([inside, whole, sure, size.log()], 1).float()))[

@@ -72,7 +72,7 @@ def unit_positions(points: Tensor, patch: Tensor) -> Tensor:
 
 def _distance(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Distance (b, n, d, h, w) to each click in voxels of `shape`."""
-    total = 0.0
+    total = torch.zeros((), device=places.device)
     for axis, n in enumerate(shape):
         index = torch.arange(n, device=places.device, dtype=torch.float32)
         at = (places[..., axis] + 1) * n / 2 - 0.5  # (b, n)
