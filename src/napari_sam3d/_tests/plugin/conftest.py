@@ -1,0 +1,139 @@
+"""A model that anyone can check by hand, and napari viewers with a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from npe2 import PluginManifest
+
+import napari_sam3d
+from napari_sam3d.engine.predictor import Cancelled, Prediction
+from napari_sam3d.prompts import Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Volume
+
+MANIFEST = Path(napari_sam3d.__file__).with_name("napari.yaml")
+RADIUS = 3
+"""Of the ball that `BallPredictor` finds around a positive point, in voxels."""
+
+
+def ball(shape: tuple[int, int, int], center: tuple[float, ...], radius: float = RADIUS):
+    """True within `radius` voxels of `center`."""
+    return sum((i - c) ** 2 for i, c in zip(np.indices(shape), center, strict=True)) <= radius**2
+
+
+class BallPredictor:
+    """Balls around positive points, less balls around negative ones.
+
+    A prediction waits for `go`, in steps at which it can be cancelled.
+    """
+
+    def __init__(self, settings: InferenceSettings) -> None:
+        self.settings = settings
+        self.calls: list[tuple[Prompts, Prediction | None]] = []
+        self.cancelled = 0
+        self.error: Exception | None = None
+        self.go = threading.Event()
+        self.go.set()
+        self.started = threading.Event()
+
+    def predict(
+        self,
+        volume: Volume,
+        prompts: Prompts,
+        previous: Prediction | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Prediction:
+        self.calls.append((prompts, previous))
+        self.started.set()
+        while not self.go.wait(0.01):
+            if cancelled():
+                self.cancelled += 1
+                raise Cancelled
+        if self.error is not None:
+            raise self.error
+        prompts.check(volume.grid, volume.name)
+        mask = np.zeros(volume.grid.shape, bool)
+        for point in prompts.points:
+            inside = ball(volume.grid.shape, point.position_voxel)
+            mask = mask | inside if point.positive else mask & ~inside
+        where = np.argwhere(mask)
+        low, high = where.min(0), where.max(0) + 1
+        window = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        patch = Grid.from_spacing((1, 1, 1), (1, 1, 1))
+        return Prediction(mask[window], window, patch, np.zeros((1, 1, 1), np.float32), 0.84, 0.31)
+
+
+class Loader:
+    """Stands in for `load_predictor` and keeps what it loaded."""
+
+    def __init__(self) -> None:
+        self.loads: list[InferenceSettings] = []
+        self.predictor: BallPredictor = BallPredictor(InferenceSettings())
+
+    def __call__(self, settings: InferenceSettings) -> BallPredictor:
+        self.loads.append(settings)
+        self.predictor.settings = settings
+        return self.predictor
+
+
+@pytest.fixture
+def qtbot(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Waits longer than pytest-qt would: a software-rendered frame on a busy machine takes long."""
+    monkeypatch.setattr(qtbot, "waitUntil", partial(qtbot.waitUntil, timeout=60_000))
+    return qtbot
+
+
+@pytest.fixture
+def loader() -> Iterator[Loader]:
+    it = Loader()
+    yield it
+    it.predictor.go.set()
+
+
+@pytest.fixture
+def real_viewer(request: pytest.FixtureRequest) -> Any:
+    """Makes shown viewers, as plugins get them; skips where there is no screen."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        pytest.skip("no display: run under xvfb-run to see these tests")
+    return request.getfixturevalue("make_napari_viewer_proxy")
+
+
+@pytest.fixture
+def manifest() -> PluginManifest:
+    return PluginManifest.from_file(MANIFEST)
+
+
+def canvas_click(viewer: Any, voxel: tuple[float, ...], layer: Any, *, control: bool = False):
+    """A real mouse press and release on the canvas, where `voxel` of `layer` is drawn."""
+    from qtpy.QtCore import QPoint, Qt
+    from qtpy.QtTest import QTest
+
+    # which pixel shows a voxel is not public; the plugin itself never asks
+    canvas = getattr(viewer, "__wrapped__", viewer).window._qt_viewer.canvas
+    if viewer.dims.ndisplay == 2:
+        viewer.dims.set_point(range(3), layer.data_to_world(voxel))
+    at = (canvas.view.transform * canvas.view.scene.transform).map(
+        np.array(layer.data_to_world(voxel))[list(viewer.dims.displayed)][::-1]
+    )
+    x, y = np.rint(at[:2] / at[3]).astype(int)
+    modifier = Qt.KeyboardModifier.ControlModifier if control else Qt.KeyboardModifier.NoModifier
+    QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, modifier, QPoint(int(x), int(y)))
+
+
+def canvas_key(viewer: Any, key: str) -> None:
+    """Press a key, such as "Ctrl+Z", with the canvas in focus."""
+    from qtpy.QtGui import QKeySequence
+    from qtpy.QtTest import QTest
+
+    canvas = getattr(viewer, "__wrapped__", viewer).window._qt_viewer.canvas
+    combination = QKeySequence(key)[0]
+    QTest.keyClick(canvas.native, combination.key(), combination.keyboardModifiers())
