@@ -1,0 +1,174 @@
+"""The Points layer that users click prompts into."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Points
+from napari.layers.base import ActionType
+from psygnal import Signal
+
+from napari_sam3d.prompts import Point
+from napari_sam3d.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+NAME = "SAM 3D prompts"
+_LABELS = ("negative", "positive")
+_SYMBOLS = {"positive": "cross", "negative": "hbar"}
+_COLORS = {"positive": "lime", "negative": "red"}
+_DRAG_PX = 5
+"""A press that moves further than this is a drag of the view, as in napari itself."""
+
+
+class PromptLayer:
+    """Turns clicks into points, and points into a value.
+
+    The layer has the transform of the image, so that its data are voxel coordinates. It stays a
+    stock Points layer: select, move and delete work as everywhere in napari. Only what a click in
+    add mode does is replaced, through the layer's public list of mouse callbacks.
+
+    Parameters
+    ----------
+    image
+        Layer whose transform is copied.
+    volume
+        The same image; points outside its grid are refused.
+    """
+
+    edited = Signal()
+    """The user added, moved, deleted or relabelled points."""
+    refused = Signal(str)
+    """A click that places nothing, and why."""
+
+    def __init__(self, image: Image, volume: Volume) -> None:
+        self.positive = True
+        self.takes_negative = True
+        self._volume = volume
+        self._muted = False
+        self.layer = Points(
+            ndim=3,
+            name=NAME,
+            features=pd.DataFrame({"label": pd.Categorical([], categories=list(_LABELS))}),
+            feature_defaults={"label": "positive"},
+            face_color="label",
+            face_color_cycle=_COLORS,
+            border_color="black",
+            border_width=0.05,
+            symbol="cross",
+            size=max(5, max(volume.grid.shape) / 25),
+            # px; a lower limit near the upper one would draw borders only (vispy 0.17)
+            canvas_size_limits=(2, 20),
+            projection_mode="all",
+            **transform(image),
+        )
+        self.layer.events.data.connect(self._on_data)
+        self.layer.events.features.connect(self._on_features)
+        self.layer.events.mode.connect(self._replace_add)
+
+    def points(self) -> tuple[Point, ...]:
+        """The points as they are in the layer, oldest first."""
+        labels = self.layer.features["label"]
+        return tuple(
+            Point((float(z), float(y), float(x)), label != "negative")
+            for (z, y, x), label in zip(self.layer.data, labels, strict=True)
+        )
+
+    def show(self, points: tuple[Point, ...]) -> None:
+        """Put these points in place of those in the layer, without `edited`."""
+        labels = [_LABELS[point.positive] for point in points]
+        positions = np.array([point.position_voxel for point in points], float).reshape(-1, 3)
+        self._muted = True
+        try:
+            self.layer.selected_data = set()
+            self.layer.data = positions
+            self.layer.features = pd.DataFrame(
+                {"label": pd.Categorical(labels, categories=list(_LABELS))}
+            )
+            self.layer.refresh_colors()
+            if labels:
+                self.layer.symbol = [_SYMBOLS[label] for label in labels]
+        finally:
+            self._muted = False
+
+    def arm(self) -> None:
+        """Make a click add a point."""
+        self.layer.mode = "add"
+
+    def close(self) -> None:
+        """Leave a stock Points layer behind."""
+        self.layer.mode = "pan_zoom"
+        self.layer.events.mode.disconnect(self._replace_add)
+        self.layer.events.data.disconnect(self._on_data)
+        self.layer.events.features.disconnect(self._on_features)
+        callbacks = self.layer.mouse_drag_callbacks
+        callbacks[:] = [f for f in callbacks if f != self._add]
+
+    def _on_data(self, event: Any) -> None:
+        done = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
+        if event.action in done and not self._muted:
+            self.edited.emit()
+
+    def _on_features(self) -> None:
+        # napari resizes features in the middle of an edit; that edit reports itself when done
+        if not self._muted and len(self.layer.features) == len(self.layer.data):
+            self.edited.emit()
+
+    def _replace_add(self) -> None:
+        callbacks = self.layer.mouse_drag_callbacks
+        kept = [f for f in callbacks if f != self._add]
+        if str(self.layer.mode) == "add":
+            # napari's own `add` takes any button, and in 3D a depth that nobody chose
+            kept = [self._add if _is_napari_add(f) else f for f in kept]
+        callbacks[:] = kept
+
+    def _add(self, layer: Points, event: Any) -> Generator[None]:
+        """Mouse callback: a click with the left button adds a point; Ctrl gives the other kind."""
+        if event.button != 1:
+            return
+        start = np.array(event.pos)
+        other = "Control" in event.modifiers
+        yield
+        while event.type == "mouse_move":
+            if np.linalg.norm(np.array(event.pos) - start) < _DRAG_PX:
+                event.handled = True
+            yield
+        if np.linalg.norm(np.array(event.pos) - start) >= _DRAG_PX:
+            return
+        if len(event.dims_displayed) != 2:
+            self.refused.emit("Points are placed in the 2D view: press Ctrl+Y to get there.")
+            return
+        position = np.floor(np.asarray(layer.world_to_data(event.position), float) + 0.5)
+        self.add(position.tolist(), self.positive != other)
+
+    def add(self, position_voxel: Sequence[float], positive: bool = True) -> None:
+        """Add a point as a click does; `refused` when it is outside the image."""
+        if not self._volume.grid.contains(position_voxel):
+            self.refused.emit(f"That point is outside {self._volume.name}.")
+            return
+        if not positive and not self.takes_negative:
+            self.refused.emit("This model takes positive points only.")
+            return
+        label = _LABELS[positive]
+        layer = self.layer
+        # a selected point would be changed by what follows
+        layer.selected_data = set()
+        layer.feature_defaults = {"label": label}
+        layer.current_symbol = _SYMBOLS[label]
+        layer.add(position_voxel)
+        layer.selected_data = set()
+
+
+def transform(layer: Image) -> dict[str, Any]:
+    """What places a layer in the world, as keyword arguments for another layer."""
+    keys = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    return {key: getattr(layer, key) for key in keys}
+
+
+def _is_napari_add(callback: Any) -> bool:
+    module = getattr(callback, "__module__", "")
+    return getattr(callback, "__name__", "") == "add" and module.startswith("napari.layers.points")
