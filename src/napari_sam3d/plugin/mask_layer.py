@@ -1,0 +1,95 @@
+"""The Labels layer that masks are written into, a block at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_sam3d.plugin.prompt_layer import transform
+from napari_sam3d.volume import Volume, Window
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+
+def new_labels(image: Image, volume: Volume) -> Labels:
+    """Empty Labels layer on the grid of an image; saving it writes the source's header.
+
+    It is uint8, which napari shows without converting the whole volume at each refresh.
+    """
+    return Labels(
+        np.zeros(volume.grid.shape, np.uint8),
+        name=f"{image.name}_seg",
+        opacity=0.6,
+        metadata=dict(image.metadata),
+        **transform(image),
+    )
+
+
+def same_place(labels: Labels, image: Image, volume: Volume) -> bool:
+    """Whether a Labels layer has the voxels of an image, at the same places."""
+    return tuple(labels.data.shape) == volume.grid.shape and all(
+        np.allclose(getattr(labels, key), getattr(image, key)) for key in ("scale", "translate")
+    )
+
+
+def free_id(labels: Labels, taken: set[int]) -> int:
+    """The smallest id above all that are taken or painted."""
+    return max(*taken, int(np.max(labels.data)), 0) + 1
+
+
+def write_mask(
+    labels: Labels,
+    object_id: int,
+    mask: np.ndarray | None,
+    window: Window | None,
+    old_window: Window | None,
+) -> int:
+    """Make the voxels of one object those of a mask; returns how many changed.
+
+    Voxels of other objects stay as they are, also where the mask covers them.
+
+    Parameters
+    ----------
+    labels
+        The layer.
+    object_id
+        The value of the object's voxels.
+    mask
+        Boolean block, or None for no voxel at all.
+    window
+        Where the block sits.
+    old_window
+        Where the object's voxels were; they are cleared outside the mask.
+    """
+    make_room(labels, object_id)
+    windows = [w for w in (window, old_window) if w is not None and all(s.stop for s in w)]
+    if not windows:
+        return 0
+    box = tuple(
+        slice(min(s.start for s in axis), max(s.stop for s in axis))
+        for axis in zip(*windows, strict=True)
+    )
+    now = labels.data[box]
+    wanted = np.zeros(now.shape, bool)
+    if mask is not None and window is not None and mask.size:
+        inside = zip(window, box, strict=True)
+        wanted[tuple(slice(w.start - b.start, w.stop - b.start) for w, b in inside)] = mask
+    mine = now == object_id
+    gained = np.nonzero(wanted & (now == 0))
+    lost = np.nonzero(mine & ~wanted)
+    values = np.repeat(np.array([object_id, 0], labels.data.dtype), [len(gained[0]), len(lost[0])])
+    if values.size:
+        voxels = tuple(
+            np.concatenate([g, m]) + b.start for g, m, b in zip(gained, lost, box, strict=True)
+        )
+        labels.data_setitem(voxels, values)
+    return values.size
+
+
+def make_room(labels: Labels, object_id: int) -> None:
+    """Widen the dtype of the layer when an id does not fit."""
+    if object_id > np.iinfo(labels.data.dtype).max:
+        labels.data = labels.data.astype(np.min_scalar_type(object_id))

@@ -1,0 +1,339 @@
+"""Objects and the layers that show them: prompts come in from one, masks go out to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+from psygnal import Signal
+
+from napari_sam3d.plugin.mask_layer import (
+    free_id,
+    make_room,
+    new_labels,
+    same_place,
+    write_mask,
+)
+from napari_sam3d.plugin.objects import Object, Request
+from napari_sam3d.plugin.prompt_layer import PromptLayer, transform
+from napari_sam3d.prompts import Prompts
+from napari_sam3d.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+    from napari_sam3d.engine.predictor import Prediction
+
+OBJECTS = "napari_sam3d_objects"
+"""Key in the metadata of the Labels layer under which its objects outlive the dock."""
+_NEW = Object()
+
+
+class Session:
+    """Segments the objects of one image in one viewer.
+
+    Layers are held by reference: they may be renamed, moved and deleted. A deleted prompt or mask
+    layer comes back, with what it showed, at the next action that needs it.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, or a `ViewerModel` without a window.
+    to_volume
+        Volume of an Image layer; ValueError with a sentence when it has none.
+    """
+
+    changed = Signal()
+    """Image, objects, current object or history are not what they were."""
+    prompts_changed = Signal()
+    """There may be something new to ask: see `pending`."""
+    notice = Signal(str)
+    """A sentence for the status line."""
+
+    def __init__(
+        self, viewer: ViewerModel, to_volume: Callable[[Image], Volume] | None = None
+    ) -> None:
+        self._viewer = viewer
+        self._to_volume = to_volume or _volume_from_layer
+        self.image: Image | None = None
+        self.volume: Volume | None = None
+        self.labels: Labels | None = None
+        self.prompt_layer: PromptLayer | None = None
+        self.objects: dict[int, Object] = {}
+        self.current = 1
+        self._left_behind: list[Layer] = []
+        self._positive = True
+        self._takes_negative = True
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def object(self) -> Object:
+        """The current object; not among `objects` before its first point."""
+        return self.objects.get(self.current, _NEW)
+
+    # what the user decides
+
+    def set_image(self, image: Image | None) -> None:
+        """Work on this image, or on none; ValueError, and no change, when it cannot be used."""
+        if image is not None and self.image is not None and image == self.image:
+            return
+        volume = None if image is None else self._to_volume(image)
+        self._leave_image()
+        self.image, self.volume = image, volume
+        if image is not None:
+            image.events.data.connect(self._on_image_data)
+            for event in _moves(image):
+                event.connect(self._on_image_moved)
+            self._adopt_labels()
+            self._ensure_layers()
+        self.changed.emit()
+        self.prompts_changed.emit()
+
+    def set_positive(self, positive: bool) -> None:
+        """Whether the next point is positive."""
+        self._positive = positive
+        if self.prompt_layer is not None:
+            self.prompt_layer.positive = positive
+
+    def set_takes_negative(self, takes_negative: bool) -> None:
+        """Whether the model takes negative points; they are refused otherwise."""
+        self._takes_negative = takes_negative
+        if self.prompt_layer is not None:
+            self.prompt_layer.takes_negative = takes_negative
+
+    def new_object(self) -> int:
+        """Begin the next object, unless the current one is still without a point."""
+        labels, _ = self._ensure_layers()
+        if self.object.prompts.points or self.object.prompts.past:
+            self.select(free_id(labels, set(self.objects)))
+        else:
+            self.arm()
+        return self.current
+
+    def select(self, object_id: int) -> None:
+        """Continue with an object."""
+        labels, prompts = self._ensure_layers()
+        self.objects.setdefault(object_id, Object())
+        self.current = object_id
+        make_room(labels, object_id)
+        labels.selected_label = object_id
+        prompts.show(self.object.prompts.points)
+        self.arm()
+        self.changed.emit()
+
+    def undo(self) -> None:
+        self._step(self.object.prompts.undo())
+
+    def redo(self) -> None:
+        self._step(self.object.prompts.redo())
+
+    def clear(self) -> None:
+        """Remove the current object's points and its voxels; `undo` brings them back."""
+        self._step(self.object.prompts.become(()))
+
+    def arm(self) -> None:
+        """Make a click in the viewer place a point."""
+        if self.prompt_layer is not None:
+            self._viewer.layers.selection.active = self.prompt_layer.layer
+            self.prompt_layer.arm()
+
+    # questions and answers
+
+    def pending(self) -> Request | None:
+        """The next mask to ask for: of the current object, else of one left behind."""
+        if self.volume is None:
+            return None
+        others = (i for i in self.objects if i != self.current)
+        for object_id in (self.current, *others):
+            it = self.objects.get(object_id)
+            if it is not None and it.pending:
+                return Request(object_id, self.volume, it.prompts, it.previous())
+        return None
+
+    def accept(self, request: Request, prediction: Prediction) -> bool:
+        """Show the answer to a request; False when the prompts have moved on since."""
+        it = self.objects.get(request.object_id)
+        if it is None or request.volume is not self.volume:
+            return False
+        self.objects[request.object_id] = it.answered(request.prompts.points, prediction)
+        if it.prompts.points != request.prompts.points:
+            return False
+        self._show(request.object_id, prediction)
+        return True
+
+    def settle(self, request: Request) -> None:
+        """Do not ask again by itself: the request failed or was cancelled."""
+        it = self.objects.get(request.object_id)
+        if it is not None:
+            self.objects[request.object_id] = replace(it, settled=request.prompts.points)
+
+    def forget_answers(self) -> None:
+        """Ask again for the current object: other settings, or the user's wish."""
+        if self.current in self.objects:
+            self.objects[self.current] = replace(self.object, settled=(), answers={})
+            self.prompts_changed.emit()
+
+    def close(self) -> None:
+        """Remove the prompt layer and every callback; masks stay, and so do their prompts."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._leave_image()
+
+    def color(self, object_id: int) -> tuple[float, float, float]:
+        """Colour of an object in the Labels layer, RGB from 0 to 1."""
+        color = None if self.labels is None else self.labels.get_color(object_id)
+        red, green, blue = (0.5, 0.5, 0.5) if color is None else map(float, color[:3])
+        return red, green, blue
+
+    def require_point(self) -> None:
+        """ValueError with a sentence when there is nothing to ask a model."""
+        self._require_image()
+        if not self.object.askable:
+            raise ValueError("Add a positive point first: it says where the object is.")
+
+    # layers
+
+    def _require_image(self) -> tuple[Image, Volume]:
+        if self.image is None or self.volume is None:
+            raise ValueError("There is no 3D image to segment: open one first.")
+        return self.image, self.volume
+
+    def _ensure_layers(self) -> tuple[Labels, PromptLayer]:
+        """Both layers, made anew when they are not there; ValueError without an image."""
+        image, volume = self._require_image()
+        if self.labels is None or tuple(self.labels.data.shape) != volume.grid.shape:
+            self.labels = new_labels(image, volume)
+            self.labels.metadata[OBJECTS] = self.objects
+            self.labels.selected_label = self.current
+            self._viewer.add_layer(self.labels)
+            for object_id, it in self.objects.items():
+                if it.shown is not None:
+                    write_mask(self.labels, object_id, it.shown.mask, it.shown.window, None)
+        if self.prompt_layer is None:
+            self.prompt_layer = prompts = PromptLayer(image, volume)
+            prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
+            prompts.edited.connect(self._on_edited)
+            prompts.refused.connect(self._on_refused)
+            prompts.layer.bind_key("Control-Z", lambda layer: self.undo())
+            prompts.layer.bind_key("Control-Shift-Z", lambda layer: self.redo())
+            self._viewer.add_layer(prompts.layer)
+            prompts.show(self.object.prompts.points)
+            self.arm()
+        return self.labels, self.prompt_layer
+
+    def _adopt_labels(self) -> None:
+        """Go on with the objects of a Labels layer that an earlier session left."""
+        image, volume = self._require_image()
+        self.objects, self.current, self.labels = {}, 1, None
+        for layer in reversed(self._viewer.layers):
+            kept = layer.metadata.get(OBJECTS) if isinstance(layer, Labels) else None
+            if kept and same_place(layer, image, volume):
+                self.labels, self.objects, self.current = layer, kept, max(kept)
+                return
+
+    def _leave_image(self, keep_points: bool = False) -> None:
+        if self.prompt_layer is not None:
+            self.prompt_layer.close()
+            self._left_behind.append(self.prompt_layer.layer)
+        if self.image is not None:
+            self.image.events.data.disconnect(self._on_image_data)
+            for event in _moves(self.image):
+                event.disconnect(self._on_image_moved)
+        self.image = self.volume = self.labels = self.prompt_layer = None
+        self.objects, self.current = {}, 1
+        while self._left_behind and not keep_points:
+            layer = self._left_behind.pop()
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _step(self, prompts: Prompts) -> None:
+        _, layer = self._ensure_layers()
+        if prompts is not self.object.prompts:
+            layer.show(prompts.points)
+            self._become(prompts)
+
+    def _become(self, prompts: Prompts) -> None:
+        object_id, it = self.current, replace(self.object, prompts=prompts)
+        self.objects[object_id] = it
+        if not it.askable:
+            self._show(object_id, None)
+            if prompts.points:
+                self.notice.emit("Add a positive point: it says where the object is.")
+        elif prompts.points in it.answers:
+            self._show(object_id, it.answers[prompts.points])
+        self.changed.emit()
+        self.prompts_changed.emit()
+
+    def _show(self, object_id: int, prediction: Prediction | None) -> None:
+        it = self.objects[object_id]
+        if prediction is not None:
+            self._ensure_layers()
+        if self.labels is not None:
+            write_mask(
+                self.labels,
+                object_id,
+                None if prediction is None else prediction.mask,
+                None if prediction is None else prediction.window,
+                None if it.shown is None else it.shown.window,
+            )
+        self.objects[object_id] = replace(it, shown=prediction, settled=it.prompts.points)
+
+    def _on_edited(self) -> None:
+        if self.prompt_layer is not None and self.image is not None:
+            prompts = self.object.prompts.become(self.prompt_layer.points())
+            if prompts is not self.object.prompts:
+                self._become(prompts)
+
+    def _on_refused(self, sentence: str) -> None:
+        # not connected signal to signal: psygnal emits such a signal once, to learn its arguments
+        self.notice.emit(sentence)
+
+    def _on_image_data(self) -> None:
+        """Begin again with the new array, on the same masks when they still fit."""
+        image = self.image
+        self._leave_image()
+        try:
+            self.set_image(image)
+        except ValueError as error:
+            self.notice.emit(str(error))
+            self.changed.emit()
+
+    def _on_image_moved(self) -> None:
+        """Move the other layers along."""
+        try:
+            self.volume = self._to_volume(self.image)
+        except ValueError as error:
+            self.notice.emit(str(error))
+            return
+        for layer in (self.labels, self.prompt_layer and self.prompt_layer.layer):
+            if layer is not None:
+                for key, value in transform(self.image).items():
+                    setattr(layer, key, value)
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        if self.image is not None and self.image == layer:
+            # napari may be removing several layers now: the points go with the next choice
+            self._leave_image(keep_points=True)
+            self.notice.emit("The image was removed; its masks are still in their layer.")
+            self.changed.emit()
+            self.prompts_changed.emit()
+        elif self.labels is not None and self.labels == layer:
+            self.labels = None
+            self.notice.emit("The mask layer was removed; the next mask brings it back.")
+        elif self.prompt_layer is not None and self.prompt_layer.layer == layer:
+            self.prompt_layer.close()
+            self.prompt_layer = None
+            self.notice.emit("The prompt layer was removed; New object or Undo brings it back.")
+
+
+def _moves(image: Image) -> tuple:
+    return image.events.scale, image.events.translate, image.events.affine
+
+
+def _volume_from_layer(layer: Image) -> Volume:
+    from napari_sam3d.plugin.layers import volume_from_layer
+
+    return volume_from_layer(layer)
