@@ -85,6 +85,18 @@ def test_a_point_becomes_a_mask(session) -> None:
     assert session.pending() is None
 
 
+def test_large_masks_are_written_alike(session, monkeypatch) -> None:
+    monkeypatch.setattr("napari_sam3d.plugin.mask_layer._UNDOABLE", 10)
+    session.labels.data[10, 12, 15] = 9
+    click(session, (10, 12, 14))
+    answer_all(session)
+    click(session, (10, 12, 18), positive=False)
+    answer_all(session)
+    expected = 1 * (ball(SHAPE, (10, 12, 14)) & ~ball(SHAPE, (10, 12, 18)))
+    expected[10, 12, 15] = 9
+    np.testing.assert_array_equal(session.labels.data, expected)
+
+
 def test_a_click_means_the_voxel_under_it(viewer, session) -> None:
     viewer.dims.set_point(0, 3.0 * 7 - 10)
     event = {"button": 1, "pos": np.zeros(2), "view_direction": None, "dims_displayed": [1, 2]}
