@@ -102,7 +102,7 @@ def object_patch(case: Case, generator: Generator) -> tuple[Grid, int]:
     if uniform(0, 1) < 0.5:
         size_mm = np.full(3, size_mm.max())
     size_mm = np.maximum(size_mm, size_mm.max() / 4)
-    extent_mm = size_mm * np.exp(uniform(np.log(1.05), np.log(4))) * np.exp(uniform(-0.3, 0.3, 3))
+    extent_mm = size_mm * np.exp(uniform(np.log(0.5), np.log(5))) * np.exp(uniform(-0.3, 0.3, 3))
     extent = np.maximum(extent_mm / spacing, 10 * spacing.min() / spacing)
     centre = (low + high - 1) / 2 + uniform(-0.25, 0.25, 3) * extent
     if uniform(0, 1) < 0.3:  # around a place in the object, whatever its extent
@@ -153,15 +153,15 @@ def cases_by_source(data: Path) -> dict[str, list[list[Case]]]:
     }
 
 
-def _fill(job: tuple[Path, Path, int, int, int]) -> None:
+def _fill(job: tuple[Path, Path, int, int, int, str]) -> None:
     """Worker: write samples start to stop of the pool in `folder`."""
-    folder, data, start, stop, count = job
+    folder, data, start, stop, count, pattern = job
     torch.set_num_threads(1)
     cases = cases_by_source(data)
     images, labels, targets = open_pool(folder, count, "r+")
     for index in range(start, stop):
-        generator = Generator().manual_seed(index)
-        kind = KINDS[(0, 2, 1, 2, 0)[index % 5]]
+        generator = Generator().manual_seed(1_000_003 * len(pattern) + index)
+        kind = KINDS[int(pattern[index % len(pattern)])]
         images[index], labels[index], targets[index] = make_sample(kind, cases, generator)
 
 
@@ -175,10 +175,10 @@ def open_pool(folder: Path, count: int, mode: str) -> tuple[np.memmap, np.memmap
     )
 
 
-def make_pool(folder: Path, data: Path, count: int, workers: int) -> None:
+def make_pool(folder: Path, data: Path, count: int, workers: int, pattern: str = "02120") -> None:
     """Fill a pool of `count` patches; seeded by index, so the same call gives the same pool."""
     open_pool(folder, count, "w+")
     edges = np.linspace(0, count, 8 * workers + 1).astype(int)
-    jobs = [(folder, data, int(a), int(b), count) for a, b in pairwise(edges)]
+    jobs = [(folder, data, int(a), int(b), count, pattern) for a, b in pairwise(edges)]
     with ProcessPoolExecutor(workers) as executor:
         list(executor.map(_fill, jobs))

@@ -20,6 +20,8 @@ from torch import Tensor
 from napari_sam3d.engine.clicks import _largest_component, next_click
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
 
+HELD_BACK = 64  # samples at the end of each pool that are not trained on
+
 
 @dataclass(frozen=True)
 class Run:
@@ -27,8 +29,8 @@ class Run:
 
     folder: Path
     """Where checkpoints and the log go; an interrupted run continues from there."""
-    pool: Path
-    """Folder of the replay pool."""
+    pool: tuple[Path, ...]
+    """Folders of the replay pool."""
     data: Path
     """Folder of the labelled volumes, for the held-out patches."""
     network: str = "compact"
@@ -65,9 +67,8 @@ def main(run: Run) -> None:
         progress = state["progress"]
     (run.folder / "run.json").write_text(json.dumps(asdict(run), default=str, indent=1))
 
-    count = (run.pool / "targets.u8").stat().st_size
-    pool = open_pool(run.pool, count, "r")
-    dev = dev_set(run.data, pool, count)
+    pools = [open_pool(p, (p / "targets.u8").stat().st_size, "r") for p in run.pool]
+    dev = dev_set(run.data, pools[0])
     total = run.minutes * 60
     mark, recent, reported = time.monotonic(), [], progress["seconds"]
     while progress["seconds"] < total:
@@ -78,7 +79,7 @@ def main(run: Run) -> None:
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.zero_grad()
-        image, target = draw_batch(pool, count - 64, run.batch, rng)
+        image, target = draw_batch(pools, run.batch, rng)
         image, target = image.to(device), target.to(device)
         loss, dice = step(model, image, target, rng)
         loss.backward()
@@ -123,12 +124,14 @@ def make_optimisers(model: torch.nn.Module, rate: float, muon: bool) -> list[tor
 
 
 def draw_batch(
-    pool: tuple[np.memmap, np.memmap, np.memmap], count: int, batch: int, rng: np.random.Generator
+    pools: list[tuple[np.memmap, np.memmap, np.memmap]], batch: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Images (b, 1, d, h, w) and binary targets of the same shape, varied at random."""
     images, targets = [], []
     while len(images) < batch:
-        index = int(rng.integers(count))
+        sizes = np.array([len(p[2]) - HELD_BACK for p in pools])
+        pool = pools[rng.choice(len(pools), p=sizes / sizes.sum())]
+        index = int(rng.integers(len(pool[2]) - HELD_BACK))
         image = torch.from_numpy(pool[0][index].astype(np.float32))
         target = choose_target(pool[1][index], int(pool[2][index]), rng)
         if target is None:
@@ -262,7 +265,7 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
     return both / (mask + target).clamp(max=1).sum((1, 2, 3, 4)).clamp(min=1)
 
 
-def dev_set(data: Path, pool: tuple[np.memmap, ...], count: int) -> dict[str, list]:
+def dev_set(data: Path, pool: tuple[np.memmap, ...]) -> dict[str, list]:
     """Patches never trained on: of held-out patients, and the last of the pool."""
     groups: dict[str, list] = {"real": [], "pool": []}
     cases = load_cases(
@@ -276,7 +279,7 @@ def dev_set(data: Path, pool: tuple[np.memmap, ...], count: int) -> dict[str, li
         image, labels, target = make_sample("real", {"real": sources}, generator)
         if (labels == target).sum() >= 200:
             groups["real"].append((image, labels == target))
-    for index in range(count - 64, count - 16):
+    for index in range(len(pool[2]) - HELD_BACK, len(pool[2])):
         target = choose_target(pool[1][index], int(pool[2][index]), rng)
         if target is not None and len(groups["pool"]) < 32:
             groups["pool"].append((np.array(pool[0][index]), target))
