@@ -15,6 +15,7 @@ from napari_sam3d.volume import Grid, Volume
 
 Segmenter = Callable[[Volume, Prompts], np.ndarray]
 SIDE = 56  # voxels per edge of the box that the graph methods work in
+RADIUS = 2  # of their seeds, in voxels of the box
 
 
 def region_growing(tolerance: float) -> Segmenter:
@@ -69,17 +70,14 @@ def _in_a_box(solve: Callable[[np.ndarray, np.ndarray], np.ndarray], reach: floa
         markers = np.full(shape, 2, np.int32)
         markers[1:-1, 1:-1, 1:-1] = 0
         seeds = np.rint(box.to_voxel(volume.grid.to_world(positions))).astype(int)
-        for seed, label in sorted(zip(seeds.tolist(), labels.tolist(), strict=True), key=_label):
-            if box.contains(seed):
-                markers[tuple(seed)] = 1 if label == 1 else 2
+        index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+        for seed, label in zip(seeds, labels, strict=True):
+            ball = ((index - seed) ** 2).sum(-1) <= RADIUS**2  # one voxel hardly seeds a walk
+            markers[ball] = 1 if label == 1 else 2
         found = torch.from_numpy(solve(image, markers).astype(np.float32))
         return (resample(found, box, volume.grid, fill=0) > 0.5).numpy()
 
     return segment
-
-
-def _label(pair: tuple[list[int], int]) -> int:
-    return pair[1]
 
 
 def _closer_to_positive(grid: Grid, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from classical import random_walk, region_growing, seeded_watershed
 from napari_sam3d.io import read_nifti
 
 GRID = {
-    "region growing": [(region_growing, (t,)) for t in (0.15, 0.3, 0.5, 0.8, 1.2)],
-    "random walker": [(random_walk, (b, r)) for b in (30, 130, 600) for r in (0.3, 0.6)],
+    "region growing": [(region_growing, (t,)) for t in (0.2, 0.4, 0.7, 1.0, 1.4, 1.8)],
+    "random walker": [(random_walk, (b, r)) for b in (10, 60, 300) for r in (0.35, 0.7)],
     "watershed": [(seeded_watershed, (s, r)) for s in (0.7, 1.5) for r in (0.3, 0.6, 1.0)],
 }
 
@@ -40,7 +40,13 @@ def main(data: Path, cases: int = 12) -> None:
                 labels = np.ascontiguousarray(read_nifti(data / row["label_file"]).data)
                 found = np.bincount(labels.astype(int).ravel())[1:].argmax() + 1
                 scores.append(clicks(volume, labels == found, make(*values))[0])
-            print(method, values, np.round(np.mean(scores, 0), 3), round(np.mean(scores), 3))
+            print(
+                method,
+                values,
+                np.round(np.mean(scores, 0), 3),
+                round(np.mean(scores), 3),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -87,8 +87,13 @@ def label_row(row: dict[str, str]) -> bool:
     return row["split"] == "labels"
 
 
-def object_patch(case: Case, generator: Generator) -> tuple[Grid, int]:
-    """A patch about a random object of the case, and the object's label."""
+def object_patch(
+    case: Case, generator: Generator, zoom: tuple[float, float] = (0.5, 5)
+) -> tuple[Grid, int]:
+    """A patch about a random object of the case, and the object's label.
+
+    `zoom` bounds the edge of the patch over that of the object.
+    """
     ids = sorted(case.boxes)
     target = ids[int(torch.randint(0, len(ids), (), generator=generator))]
     box = case.boxes[target]
@@ -102,7 +107,7 @@ def object_patch(case: Case, generator: Generator) -> tuple[Grid, int]:
     if uniform(0, 1) < 0.5:
         size_mm = np.full(3, size_mm.max())
     size_mm = np.maximum(size_mm, size_mm.max() / 4)
-    extent_mm = size_mm * np.exp(uniform(np.log(0.5), np.log(5))) * np.exp(uniform(-0.3, 0.3, 3))
+    extent_mm = size_mm * np.exp(uniform(*np.log(zoom))) * np.exp(uniform(-0.3, 0.3, 3))
     extent = np.maximum(extent_mm / spacing, 10 * spacing.min() / spacing)
     centre = (low + high - 1) / 2 + uniform(-0.25, 0.25, 3) * extent
     if uniform(0, 1) < 0.3:  # around a place in the object, whatever its extent
@@ -120,7 +125,10 @@ def object_patch(case: Case, generator: Generator) -> tuple[Grid, int]:
 
 
 def make_sample(
-    kind: str, cases: dict[str, list[list[Case]]], generator: Generator
+    kind: str,
+    cases: dict[str, list[list[Case]]],
+    generator: Generator,
+    zoom: tuple[float, float] = (0.5, 5),
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Image (float16) and labels (uint8) of a patch, and its target label (0: any)."""
     if kind == "shapes":
@@ -129,7 +137,7 @@ def make_sample(
     sources = cases[kind]
     group = sources[int(torch.randint(0, len(sources), (), generator=generator))]
     case = group[int(torch.randint(0, len(group), (), generator=generator))]
-    patch, target = object_patch(case, generator)
+    patch, target = object_patch(case, generator, zoom)
     labels = resample(case.labels, case.grid, patch, fill=0, nearest=True).long()
     if kind == "rendered":
         rest = partition(SHAPE, int(torch.randint(1, 6, (), generator=generator)), generator)
@@ -153,16 +161,42 @@ def cases_by_source(data: Path) -> dict[str, list[list[Case]]]:
     }
 
 
-def _fill(job: tuple[Path, Path, int, int, int, str]) -> None:
+@dataclass(frozen=True)
+class PoolSpec:
+    """What a pool is made of.
+
+    Parameters
+    ----------
+    count
+        Number of patches.
+    pattern
+        Kinds, as positions in KINDS, repeated over the pool.
+    zoom
+        Bounds of the patch's edge over the object's.
+    """
+
+    count: int
+    pattern: str
+    zoom: tuple[float, float]
+
+
+POOLS = {
+    "close": PoolSpec(8000, "02120", (1.05, 4)),
+    "wide": PoolSpec(6000, "212", (0.5, 5)),
+}
+
+
+def _fill(job: tuple[Path, Path, PoolSpec, int, int]) -> None:
     """Worker: write samples start to stop of the pool in `folder`."""
-    folder, data, start, stop, count, pattern = job
+    folder, data, spec, start, stop = job
     torch.set_num_threads(1)
     cases = cases_by_source(data)
-    images, labels, targets = open_pool(folder, count, "r+")
+    images, labels, targets = open_pool(folder, spec.count, "r+")
     for index in range(start, stop):
-        generator = Generator().manual_seed(1_000_003 * len(pattern) + index)
-        kind = KINDS[int(pattern[index % len(pattern)])]
-        images[index], labels[index], targets[index] = make_sample(kind, cases, generator)
+        generator = Generator().manual_seed(1_000_003 * len(spec.pattern) + index)
+        kind = KINDS[int(spec.pattern[index % len(spec.pattern)])]
+        sample = make_sample(kind, cases, generator, spec.zoom)
+        images[index], labels[index], targets[index] = sample
 
 
 def open_pool(folder: Path, count: int, mode: str) -> tuple[np.memmap, np.memmap, np.memmap]:
@@ -175,10 +209,14 @@ def open_pool(folder: Path, count: int, mode: str) -> tuple[np.memmap, np.memmap
     )
 
 
-def make_pool(folder: Path, data: Path, count: int, workers: int, pattern: str = "02120") -> None:
-    """Fill a pool of `count` patches; seeded by index, so the same call gives the same pool."""
-    open_pool(folder, count, "w+")
-    edges = np.linspace(0, count, 8 * workers + 1).astype(int)
-    jobs = [(folder, data, int(a), int(b), count, pattern) for a, b in pairwise(edges)]
+def make_pool(folder: Path, data: Path, spec: PoolSpec, workers: int) -> None:
+    """Fill a pool, unless it is there; seeded by index, so that a call repeats itself."""
+    finished = folder / "finished"
+    if finished.exists():
+        return
+    open_pool(folder, spec.count, "w+")
+    edges = np.linspace(0, spec.count, 8 * workers + 1).astype(int)
+    jobs = [(folder, data, spec, int(a), int(b)) for a, b in pairwise(edges)]
     with ProcessPoolExecutor(workers) as executor:
         list(executor.map(_fill, jobs))
+    finished.touch()

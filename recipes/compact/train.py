@@ -34,9 +34,9 @@ class Run:
     data: Path
     """Folder of the labelled volumes, for the held-out patches."""
     network: str = "compact"
-    minutes: float = 20.0
-    batch: int = 8
-    rate: float = 1e-3
+    minutes: float = 90.0
+    batch: int = 4
+    rate: float = 5e-3
     threads: int = 2
     start: Path | None = None
     """Weights to start from."""
