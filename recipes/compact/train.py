@@ -52,7 +52,10 @@ def main(run: Run) -> None:
     model: PromptableModel = CANDIDATES[run.network]().to(device)
     average: PromptableModel = CANDIDATES[run.network]().to(device).eval()
     if run.start:
-        model.load_state_dict(torch.load(run.start, weights_only=True)["average"])
+        found = torch.load(run.start, weights_only=True)["average"]
+        own = model.state_dict()
+        kept = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
+        model.load_state_dict({**own, **kept})
     average.load_state_dict(model.state_dict())
     optimisers = make_optimisers(model, run.rate, run.muon)
     progress = {"samples": 0, "steps": 0, "seconds": 0.0}
@@ -77,7 +80,7 @@ def main(run: Run) -> None:
         rate = run.rate * warm * (0.5 * (1 + math.cos(math.pi * done)) * 0.99 + 0.01)
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("scale", 1.0)
             optimiser.zero_grad()
         image, target = draw_batch(pools, run.batch, rng)
         image, target = image.to(device), target.to(device)
@@ -117,9 +120,17 @@ def main(run: Run) -> None:
 def make_optimisers(model: torch.nn.Module, rate: float, muon: bool) -> list[torch.optim.Optimizer]:
     """Muon for the weights of convolutions and matrices, AdamW for the rest."""
     weights, rest = [], []
-    for parameter in model.parameters():
-        (weights if muon and parameter.ndim >= 2 else rest).append(parameter)
-    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=1e-2)]
+    judge = []  # small, and fed with features that move
+    for name, parameter in model.named_parameters():
+        if name.startswith("iou_head"):
+            judge.append(parameter)
+        else:
+            (weights if muon and parameter.ndim >= 2 else rest).append(parameter)
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            [{"params": rest}, {"params": judge, "scale": 0.2}], lr=rate, weight_decay=1e-2
+        )
+    ]
     return [Muon(weights, lr=rate, weight_decay=1e-2), *optimisers] if weights else optimisers
 
 
@@ -194,7 +205,8 @@ def step(
     dice = soft_dice(masks.logits, target)
     truth = iou(masks.logits, target)
     loss = 1 - dice.mean() + F.binary_cross_entropy_with_logits(masks.logits, target)
-    return loss + 0.2 * F.mse_loss(masks.iou.float(), truth), dice.mean().detach()
+    judged = F.binary_cross_entropy(masks.iou.float().clamp(1e-4, 1 - 1e-4), truth)
+    return loss + 0.2 * judged, dice.mean().detach()
 
 
 def first_prompts(target: Tensor, rng: np.random.Generator) -> PatchPrompts:
@@ -233,8 +245,15 @@ def corrected(
         click = next_click(_half(mask), _half(reference), None if rng.random() < 0.6 else rng)
         points.append([0.0] * 3 if click is None else _full(click.position_voxel, rng))
         labels.append(-1 if click is None else int(click.positive))
+        if rng.random() < 0.2:  # the same clicks on another patch, when the patch is refitted
+            labels[-1] = -1
     mask = masks.logits.detach().clone()
-    mask[torch.from_numpy(rng.random(len(mask)) < 0.25).to(mask.device)] = 0
+    for index, chance in enumerate(rng.random(len(mask))):
+        if chance < 0.2:
+            mask[index] = 0
+        elif chance < 0.5:  # as if it came from a coarser patch
+            coarse = F.avg_pool3d(mask[index], int(rng.integers(2, 5)), ceil_mode=True)
+            mask[index] = F.interpolate(coarse[None], size=SHAPE, mode="trilinear")[0]
     return PatchPrompts(
         torch.cat([prompts.points, torch.tensor(np.array(points)).to(prompts.points)[:, None]], 1),
         torch.cat([prompts.labels, torch.tensor(labels).to(prompts.labels)[:, None]], 1),

@@ -115,7 +115,10 @@ class IouHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(2 * width + 2, 64), nn.SiLU(), nn.Linear(64, 1))
+        inputs = 2 * width + 2
+        self.layers = nn.Sequential(
+            nn.LayerNorm(inputs), nn.Linear(inputs, 64), nn.SiLU(), nn.Linear(64, 1)
+        )
 
     def forward(self, coarse: Tensor, logits: Tensor) -> Tensor:
         coarse, logits = coarse.detach().float(), logits.detach()
