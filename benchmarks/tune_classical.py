@@ -14,7 +14,7 @@ from napari_sam3d.io import read_nifti
 
 GRID = {
     "region growing": [(region_growing, (t,)) for t in (0.2, 0.4, 0.7, 1.0, 1.4, 1.8)],
-    "random walker": [(random_walk, (b, r)) for b in (10, 60, 300) for r in (0.35, 0.7)],
+    "random walker": [(random_walk, (b, r)) for b in (60, 300, 1000, 3000) for r in (0.7, 1.0)],
     "watershed": [(seeded_watershed, (s, r)) for s in (0.7, 1.5) for r in (0.3, 0.6, 1.0)],
 }
 

@@ -54,8 +54,13 @@ def main(run: Run) -> None:
     if run.start:
         found = torch.load(run.start, weights_only=True)["average"]
         own = model.state_dict()
-        kept = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
-        model.load_state_dict({**own, **kept})
+        for key in found.keys() & own.keys():
+            if found[key].shape == own[key].shape:
+                own[key] = found[key]
+            elif found[key].ndim > 1:  # the new input channels start without a say
+                own[key] = torch.zeros_like(own[key])
+                own[key][:, : found[key].shape[1]] = found[key]
+        model.load_state_dict(own)
     average.load_state_dict(model.state_dict())
     optimisers = make_optimisers(model, run.rate, run.muon)
     progress = {"samples": 0, "steps": 0, "seconds": 0.0}

@@ -10,7 +10,9 @@ from napari_sam3d.engine.models.base import PatchPrompts
 from napari_sam3d.engine.models.blocks import connectedness, sample_at, space_to_depth
 
 CLICK_MAPS = 7  # maps per sign
-PROMPT_MAPS = 2 * CLICK_MAPS + 9
+FLOOD_MAPS = 5
+PROMPT_MAPS = 2 * CLICK_MAPS + 9 + FLOOD_MAPS
+_EDGE = 0.3  # gradient, in deviations per voxel of the half grid, that lowers a path to 1/e
 
 
 def prompt_maps(patch: Tensor, prompts: PatchPrompts) -> Tensor:
@@ -18,7 +20,8 @@ def prompt_maps(patch: Tensor, prompts: PatchPrompts) -> Tensor:
 
     For positive and for negative clicks: likeness to the intensity at the closest-valued click at
     two widths, the signed difference, nearness at two widths, and fuzzy connectedness at two
-    widths; then the earlier mask, its 2 x 2 x 2 voxels as channels, and whether there is one.
+    widths; then the earlier mask, its 2 x 2 x 2 voxels as channels, and whether there is one; then
+    how easily positive clicks, negative clicks and the border of the patch flood each voxel.
 
     Parameters
     ----------
@@ -35,8 +38,41 @@ def prompt_maps(patch: Tensor, prompts: PatchPrompts) -> Tensor:
     earlier = torch.tanh(prompts.mask / 4)
     known = (prompts.mask != 0).flatten(1).any(1).float()[:, None, None, None, None]
     return torch.cat(
-        [positive, negative, space_to_depth(earlier), known.expand(-1, 1, *half.shape[2:])], 1
+        [
+            positive,
+            negative,
+            space_to_depth(earlier),
+            known.expand(-1, 1, *half.shape[2:]),
+            _flood_maps(half, places, prompts.labels),
+        ],
+        1,
     )
+
+
+def _flood_maps(half: Tensor, places: Tensor, labels: Tensor) -> Tensor:
+    """FLOOD_MAPS maps of what a watershed of the gradient decides by.
+
+    The best path from the positive clicks, the negative clicks and the border, each voxel judged by
+    its strongest gradient on the way; then by how much the first beats each of the other two.
+    """
+    shape = half.shape[2:]
+    square = sum((half.roll(-1, a) - half.roll(1, a)) ** 2 for a in (2, 3, 4)) / 4
+    inner = F.pad(torch.ones_like(half)[..., 1:-1, 1:-1, 1:-1], (1,) * 6)  # roll wraps round
+    smooth = torch.exp(-torch.sqrt(square * inner) / _EDGE)
+    seeds = [_seeds(places, labels == label, shape) for label in (1, 0)]
+    flooded = connectedness(smooth.expand(-1, 3, -1, -1, -1), torch.cat([*seeds, 1 - inner], 1))
+    level = -torch.log(flooded.clamp(min=1e-6))
+    ahead = torch.tanh(3 * (level[:, 1:] - level[:, :1]))
+    return torch.cat([flooded, ahead], 1)
+
+
+def _seeds(places: Tensor, chosen: Tensor, shape: torch.Size) -> Tensor:
+    """1 within a voxel of a chosen (b, n) click, else 0: (b, 1, d, h, w)."""
+    if places.shape[1] == 0:
+        return places.new_zeros(places.shape[0], 1, *shape)
+    distance = _distance(places, (shape[0], shape[1], shape[2]))
+    near = distance.masked_fill(~chosen[..., None, None, None], 1e3) < 1.0
+    return near.any(1, keepdim=True).float()
 
 
 def _click_maps(half: Tensor, places: Tensor, values: Tensor, chosen: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from napari_sam3d.engine.models.blocks import (
 )
 from napari_sam3d.engine.models.likeness import (
     CLICK_MAPS,
+    FLOOD_MAPS,
     PROMPT_MAPS,
     prompt_maps,
     unit_positions,
@@ -63,7 +64,7 @@ def test_prompt_maps_light_up_what_is_like_the_click():
     narrow, reach = maps[0, 0], maps[0, CLICK_MAPS - 1]
     assert narrow[..., :7].min() > 0.99 and narrow[..., 9:].max() < 0.01
     assert reach[..., :7].min() > 0.99 and reach[..., 9:].max() < 0.1
-    assert (maps[0, CLICK_MAPS:] == 0).all()  # no negative click, no earlier mask
+    assert (maps[0, CLICK_MAPS:-FLOOD_MAPS] == 0).all()  # no negative click, no earlier mask
 
 
 def test_padding_points_change_nothing_and_signs_are_kept_apart():
@@ -80,4 +81,19 @@ def test_no_points_at_all_give_empty_maps():
         torch.zeros(1, 0, 3), torch.zeros(1, 0, dtype=torch.long), torch.ones(1, 1, 8, 8, 8)
     )
     maps = prompt_maps(torch.randn(1, 1, 8, 8, 8), nothing)
-    assert (maps[:, : 2 * CLICK_MAPS] == 0).all() and (maps[:, -1] == 1).all()
+    assert (maps[:, : 2 * CLICK_MAPS] == 0).all()
+    assert (maps[:, -FLOOD_MAPS - 1] == 1).all()  # there is an earlier mask
+
+
+def test_flooding_stops_at_an_edge_and_comes_in_from_the_border():
+    index = torch.arange(32) - 15.5
+    squared = index[:, None, None] ** 2 + index[:, None] ** 2 + index**2
+    patch = torch.where(squared < 100, 1.0, -1.0)[None, None]
+    points = torch.tensor([[[15.0, 15, 15]]])
+    asked = PatchPrompts(points, torch.tensor([[1]]), torch.zeros(1, 1, 32, 32, 32))
+    flood = prompt_maps(patch, asked)[0, -FLOOD_MAPS:]
+    inside, outside = flood[:, 7, 7, 9], flood[:, 7, 7, 14]
+    assert inside[0] > 0.9 and outside[0] < 0.3  # from the click
+    assert inside[2] < 0.3 and outside[2] > 0.9  # from the border
+    assert inside[4] > 0.9 and outside[4] < -0.9  # click or border, who is ahead
+    assert (flood[1] == 0).all()  # no negative click
