@@ -27,6 +27,8 @@ class NumpyPredictor:
     """Stands in for a network: 1 s of array work, then a ball whose window is `reach` wide."""
 
     def __init__(self, reach: int) -> None:
+        import napari_sam3d.engine.predictor  # noqa: F401  (while it loads, as a network does)
+
         self.reach = reach
 
     def predict(
