@@ -31,9 +31,9 @@ from napari_sam3d.volume import Volume
 CLICKS = 5
 # Tuned on the training volumes by `tune_classical.py`.
 CLASSICAL = {
-    "region growing": region_growing(0.5),
-    "random walker": random_walk(100, 0.5),
-    "watershed": seeded_watershed(1.0, 0.5),
+    "region growing": region_growing(0.7),
+    "random walker": random_walk(3000, 0.7),
+    "watershed": seeded_watershed(0.7, 1.0),
 }
 
 
@@ -46,7 +46,7 @@ class Accuracy:
     output: Path = Path("accuracy.json")
     """Where the figures go; objects already in it are not measured again."""
     split: str = "val"
-    objects: int = 8
+    objects: int = 5
     """At most so many objects of a volume, drawn by the name of the volume."""
     methods: tuple[str, ...] = ("compact", *CLASSICAL)
     threads: int = 2
