@@ -62,6 +62,7 @@ def export(checkpoint: Path) -> str:
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
     tensors = {k: v.bfloat16().contiguous() for k, v in model.state_dict().items()}
     save_file(tensors, WEIGHTS, metadata={"model": "compact", "licence": "BSD-3-Clause"})
+    WEIGHTS.chmod(0o644)
     return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
 
 

@@ -1,15 +1,21 @@
-"""Train the default model on the replay pool; resumes from its last checkpoint."""
+"""Train the default model on the replay pool; resumes from its last checkpoint.
+
+One process per core is faster than one process with many threads:
+torchrun --nproc-per-node 2 recipes/compact/train.py --threads 1 ...
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 import tyro
 from candidates import CANDIDATES
@@ -46,6 +52,9 @@ class Run:
 
 def main(run: Run) -> None:
     torch.set_num_threads(run.threads)
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    first = not dist.is_initialized() or dist.get_rank() == 0
     torch.manual_seed(0)
     rng = np.random.default_rng()
     device = torch.device(run.device)
@@ -73,7 +82,8 @@ def main(run: Run) -> None:
         for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
         progress = state["progress"]
-    (run.folder / "run.json").write_text(json.dumps(asdict(run), default=str, indent=1))
+    if first:
+        (run.folder / "run.json").write_text(json.dumps(asdict(run), default=str, indent=1))
 
     pools = [open_pool(p, (p / "targets.u8").stat().st_size, "r") for p in run.pool]
     dev = dev_set(run.data, pools[0])
@@ -91,11 +101,12 @@ def main(run: Run) -> None:
         image, target = image.to(device), target.to(device)
         loss, dice = step(model, image, target, rng)
         loss.backward()
+        progress["seconds"] = share(model, progress["seconds"])
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
         progress["steps"] += 1
-        progress["samples"] += run.batch
+        progress["samples"] += run.batch * (dist.get_world_size() if dist.is_initialized() else 1)
         decay = min(0.998, progress["steps"] / (progress["steps"] + 20))
         with torch.no_grad():
             for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
@@ -104,7 +115,7 @@ def main(run: Run) -> None:
         now = time.monotonic()
         progress["seconds"] += now - mark
         mark = now
-        if progress["seconds"] - reported > 120 or progress["seconds"] >= total:
+        if first and (progress["seconds"] - reported > 120 or progress["seconds"] >= total):
             reported = progress["seconds"]
             row = {**progress, "loss": np.mean(recent, 0)[0], "dice": np.mean(recent, 0)[1]}
             row |= dev_scores(average, dev, device)
@@ -120,6 +131,22 @@ def main(run: Run) -> None:
             torch.save(state, last.with_suffix(".tmp"))
             last.with_suffix(".tmp").replace(last)
             mark = time.monotonic()
+
+
+def share(model: torch.nn.Module, seconds: float) -> float:
+    """Average the gradients over all processes; returns the first one's clock."""
+    if not dist.is_initialized():
+        return seconds
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    clock = torch.tensor([seconds if dist.get_rank() == 0 else 0.0])
+    flat = torch.cat([g.flatten() for g in gradients] + [clock])
+    dist.all_reduce(flat)
+    flat[:-1] /= dist.get_world_size()
+    for gradient, mean in zip(
+        gradients, flat[:-1].split([g.numel() for g in gradients]), strict=True
+    ):
+        gradient.copy_(mean.view_as(gradient))
+    return float(flat[-1])
 
 
 def make_optimisers(model: torch.nn.Module, rate: float, muon: bool) -> list[torch.optim.Optimizer]:
