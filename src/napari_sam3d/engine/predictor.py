@@ -94,8 +94,9 @@ class Predictor:
     ) -> Prediction:
         """Mask of the object that the prompts mean.
 
-        The first click is tried on patches of several sizes and the most credible mask is
-        followed; later clicks start from the patch and the mask of `previous`.
+        The first click is tried on patches of several sizes and the mask with the best score is
+        followed while its score rises; later clicks start from the patch and the mask of
+        `previous`, and the patch is fitted to the new mask.
 
         Raises
         ------
@@ -116,15 +117,19 @@ class Predictor:
 
         if previous is None:
             patches = zoom_patches(volume.grid, positives, self.spec.patch_shape)
-            view = max((look(patch, None) for patch in patches), key=_credibility)
+            view = max((look(patch, None) for patch in patches), key=_score)
         else:
             earlier = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
             view = look(previous.patch, earlier)
         for _ in range(_REFITS):
-            fitted = fit_patch(volume.grid, view.patch, _mask(view).numpy(), positives)
+            fitted = fit_patch(volume.grid, view.patch, (view.logits > 0).numpy(), positives)
             if fitted is None:
                 break
-            view = look(fitted, view)
+            closer = look(fitted, view)
+            # one click says little of the extent: a refit that the model likes less leads astray
+            if previous is None and closer.score <= view.score:
+                break
+            view = closer
         mask, window = paste(view.logits, view.patch, volume.grid, self.settings.threshold)
         seconds = time.perf_counter() - started
         logits = view.logits.cpu().numpy()
@@ -168,17 +173,8 @@ class Predictor:
         return embedding
 
 
-def _mask(view: _View) -> Tensor:
-    return view.logits > 0
-
-
-def _credibility(view: _View) -> float:
-    """The expected IoU, lowered where the mask is cut off by the patch."""
-    mask = _mask(view)
-    if not bool(mask.any()):
-        return 0.0
-    faces = sum(float(mask.select(axis, at).float().mean()) for axis in range(3) for at in (0, -1))
-    return view.score * (1 - min(1.0, faces / 3))
+def _score(view: _View) -> float:
+    return view.score
 
 
 def paste(logits: Tensor, patch: Grid, grid: Grid, threshold: float) -> tuple[np.ndarray, Window]:
