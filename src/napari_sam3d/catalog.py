@@ -46,7 +46,10 @@ MODELS: dict[str, ModelSpec] = {
             family="napari_sam3d.engine.models.compact:Compact",
             patch_shape=(64, 64, 64),
             prompts=frozenset({"foreground", "background", "mask"}),
-            weights=Weights(file="compact.safetensors"),
+            weights=Weights(
+                file="compact.safetensors",
+                sha256="fe6d5b26e4bee52f3893c4034c967cbe973afcb3e034a39eff120fe6e7da18a3",
+            ),
             citation="napari-sam3d contributors; see recipes/compact/MODEL_CARD.md",
         ),
     )
