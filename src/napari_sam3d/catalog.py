@@ -48,7 +48,7 @@ MODELS: dict[str, ModelSpec] = {
             prompts=frozenset({"foreground", "background", "mask"}),
             weights=Weights(
                 file="compact.safetensors",
-                sha256="fe6d5b26e4bee52f3893c4034c967cbe973afcb3e034a39eff120fe6e7da18a3",
+                sha256="934a2615638fe18dc896994713b6de346d8058fd4c110aa07c0cd8a55893f757",
             ),
             citation="napari-sam3d contributors; see recipes/compact/MODEL_CARD.md",
         ),
