@@ -275,6 +275,9 @@ def corrected(
     points, labels = [], []
     for mask, reference in zip(found, truth, strict=True):
         click = next_click(_half(mask), _half(reference), None if rng.random() < 0.6 else rng)
+        right = _half(mask) & _half(reference)
+        if rng.random() < 0.15 and right.any():  # users also click where the mask is right
+            click = next_click(np.zeros_like(right), right, rng)
         points.append([0.0] * 3 if click is None else _full(click.position_voxel, rng))
         labels.append(-1 if click is None else int(click.positive))
         if rng.random() < 0.2:  # the same clicks on another patch, when the patch is refitted

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cc3d
 import numpy as np
 import torch
+from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec, model_spec
@@ -24,6 +26,7 @@ from napari_sam3d.volume import Grid, Volume, Window
 
 _REFITS = 3  # times the patch may follow the mask in one prediction
 _CACHED = 12  # embeddings kept
+_SURE = 4.0  # logit of what is surely background
 _CUT_OFF = 0.5  # share of a face of its patch from which a mask is taken to go on beyond
 
 
@@ -176,18 +179,32 @@ def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:
     outside a patch, was worth 0.1 of Dice over the single view with the best score.
     """
     widest = max(views, key=lambda view: view.patch.extent_mm.max())
-    patch = widest.patch
+    patch, logits = widest.patch, _mean_logits(views, widest.patch)
     for _ in range(2):  # from coarse to fine
-        fitted = fit_patch(grid, patch, (_mean_logits(views, patch) > 0).numpy(), positives)
+        clicked = _clicked_part(logits, patch.to_voxel(grid.to_world(positives)))
+        fitted = fit_patch(grid, patch, (clicked > 0).numpy(), positives)
         if fitted is None:
             break
-        patch = fitted
-    logits = _mean_logits(views, patch)
+        patch, logits = fitted, _mean_logits(views, fitted)
+    logits = _clicked_part(logits, patch.to_voxel(grid.to_world(positives)))
     mask = logits > 0
     overlaps = [_overlap(resample(v.logits, v.patch, patch, fill=-8.0) > 0, mask) for v in views]
-    weights = np.array(overlaps) + 1e-6
-    score = float(np.average([view.score for view in views], weights=weights))
+    score = float(np.average([v.score for v in views], weights=np.array(overlaps) + 1e-6))
     return _View(patch, logits, score if bool(mask.any()) else 0.0)
+
+
+def _clicked_part(logits: Tensor, points: np.ndarray) -> Tensor:
+    """Logits with the components of the mask that hold no point (n, 3, voxels) turned off."""
+    mask = (logits > 0).numpy()
+    labels = cc3d.connected_components(mask, connectivity=26)
+    places = np.clip(np.rint(points).astype(int), 0, np.array(mask.shape) - 1)
+    chosen = np.unique(labels[tuple(places.T)])
+    chosen = chosen[chosen > 0]
+    if len(chosen) == 0:
+        return logits
+    # a rim keeps its values, for the surface is interpolated between inside and outside
+    near = binary_dilation(np.isin(labels, chosen), iterations=2)
+    return torch.where(torch.from_numpy(near), logits, logits.clamp(max=-_SURE))
 
 
 def _mean_logits(views: list[_View], patch: Grid) -> Tensor:
