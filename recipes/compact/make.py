@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,10 +36,17 @@ class Make:
     minutes: float = 90.0
     threads: int = 2
     device: str = "cpu"
+    weights: Path = WEIGHTS
+    """Where the weights go."""
+    share: float = 1.0
+    """Share of the pools' size, to try the recipe out."""
+    figures: bool = True
+    """Measure, and write the model card."""
 
     def run(self) -> None:
         for name, spec in POOLS.items():
-            make_pool(self.work / name, self.data, spec, self.threads)
+            smaller = replace(spec, count=int(self.share * spec.count))
+            make_pool(self.work / name, self.data, smaller, self.threads)
         folder = self.work / "training"
         pools = tuple(self.work / name for name in POOLS)
         train(
@@ -52,18 +59,19 @@ class Make:
                 device=self.device,
             )
         )
-        print("sha256", export(folder / "last.pt"))
-        figures(self.data, self.work / "accuracy.json", folder / "log.jsonl")
+        print("sha256 for the catalog:", export(folder / "last.pt", self.weights))
+        if self.figures:
+            figures(self.data, self.work / "accuracy.json", folder / "log.jsonl")
 
 
-def export(checkpoint: Path) -> str:
-    """Write the averaged weights in bfloat16 into the package; returns their sha256."""
+def export(checkpoint: Path, weights: Path = WEIGHTS) -> str:
+    """Write the averaged weights in bfloat16; returns the sha256 of the file."""
     model = CANDIDATES["compact"]()
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
     tensors = {k: v.bfloat16().contiguous() for k, v in model.state_dict().items()}
-    save_file(tensors, WEIGHTS, metadata={"model": "compact", "licence": "BSD-3-Clause"})
-    WEIGHTS.chmod(0o644)
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    save_file(tensors, weights, metadata={"model": "compact", "licence": "BSD-3-Clause"})
+    weights.chmod(0o644)
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def figures(data: Path, results: Path, log: Path) -> None:

@@ -44,7 +44,7 @@ class Run:
     batch: int = 4
     rate: float = 5e-3
     threads: int = 2
-    start: Path | None = None
+    init: Path | None = None
     """Weights to start from."""
     device: str = "cpu"
     muon: bool = True
@@ -60,8 +60,8 @@ def main(run: Run) -> None:
     device = torch.device(run.device)
     model: PromptableModel = CANDIDATES[run.network]().to(device)
     average: PromptableModel = CANDIDATES[run.network]().to(device).eval()
-    if run.start:
-        found = torch.load(run.start, weights_only=True)["average"]
+    if run.init:
+        found = torch.load(run.init, weights_only=True)["average"]
         own = model.state_dict()
         for key in found.keys() & own.keys():
             if found[key].shape == own[key].shape:
@@ -275,9 +275,6 @@ def corrected(
     points, labels = [], []
     for mask, reference in zip(found, truth, strict=True):
         click = next_click(_half(mask), _half(reference), None if rng.random() < 0.6 else rng)
-        right = _half(mask) & _half(reference)
-        if rng.random() < 0.15 and right.any():  # users also click where the mask is right
-            click = next_click(np.zeros_like(right), right, rng)
         points.append([0.0] * 3 if click is None else _full(click.position_voxel, rng))
         labels.append(-1 if click is None else int(click.positive))
         if rng.random() < 0.2:  # the same clicks on another patch, when the patch is refitted
