@@ -78,9 +78,12 @@ def load_cases(data: Path, wanted: Callable[[dict[str, str]], bool]) -> list[Cas
     return cases
 
 
+def usable_row(row: dict[str, str]) -> bool:
+    return row["split"] == "train" and row["use"] == "default"
+
+
 def training_row(row: dict[str, str]) -> bool:
-    usable = row["split"] == "train" and row["use"] == "default"
-    return usable and not held_out(row["patient"])
+    return usable_row(row) and not held_out(row["patient"])
 
 
 def label_row(row: dict[str, str]) -> bool:
@@ -152,13 +155,13 @@ def make_sample(
 @cache
 def cases_by_source(data: Path) -> dict[str, list[list[Case]]]:
     """The cases of each kind, one list per source; loaded once per process."""
-    loaded = {"real": load_cases(data, training_row), "rendered": load_cases(data, label_row)}
-    return {
-        kind: [
-            [c for c in group if c.source == source] for source in sorted({c.source for c in group})
-        ]
-        for kind, group in loaded.items()
-    }
+    wanted = {"real": training_row, "rendered": label_row}
+    return {kind: by_source(load_cases(data, row)) for kind, row in wanted.items()}
+
+
+def by_source(cases: list[Case]) -> list[list[Case]]:
+    """One list per source, in order of its name."""
+    return [[c for c in cases if c.source == s] for s in sorted({c.source for c in cases})]
 
 
 @dataclass(frozen=True)

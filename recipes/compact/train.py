@@ -20,10 +20,10 @@ import torch.nn.functional as F
 import tyro
 from candidates import CANDIDATES
 from muon import Muon
-from pool import SHAPE, held_out, load_cases, make_sample, open_pool
+from pool import SHAPE, by_source, held_out, load_cases, make_sample, open_pool, usable_row
 from torch import Tensor
 
-from napari_sam3d.engine.clicks import _largest_component, next_click
+from napari_sam3d.engine.clicks import largest_component, next_click
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
 
 HELD_BACK = 64  # samples at the end of each pool that are not trained on
@@ -199,7 +199,7 @@ def choose_target(labels: np.ndarray, primary: int, rng: np.random.Generator) ->
             return None
         target = labels == rng.choice(usable)
         if not primary:
-            component, start = _largest_component(target)
+            component, start = largest_component(target)
             target = np.zeros_like(target)
             stop = start + component.shape
             target[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = component
@@ -319,11 +319,7 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
 def dev_set(data: Path, pool: tuple[np.memmap, ...]) -> dict[str, list]:
     """Patches never trained on: of held-out patients, and the last of the pool."""
     groups: dict[str, list] = {"real": [], "pool": []}
-    cases = load_cases(
-        data,
-        lambda r: r["split"] == "train" and r["use"] == "default" and held_out(r["patient"]),
-    )
-    sources = [[c for c in cases if c.source == s] for s in sorted({c.source for c in cases})]
+    sources = by_source(load_cases(data, lambda row: usable_row(row) and held_out(row["patient"])))
     generator = torch.Generator().manual_seed(1)
     rng = np.random.default_rng(1)
     while len(groups["real"]) < 32:

@@ -34,7 +34,7 @@ def next_click(
     error = mask != reference
     if not error.any():
         return None
-    component, start = _largest_component(error)
+    component, start = largest_component(error)
     pad = [(max(1, int(0.25 * n)),) * 2 for n in component.shape]
     depth = distance_transform_edt(np.pad(component, pad))
     depth = depth[tuple(slice(a, a + n) for (a, _), n in zip(pad, component.shape, strict=True))]
@@ -49,7 +49,7 @@ def next_click(
     return Point((float(z), float(y), float(x)), bool(reference[z, y, x]))
 
 
-def _largest_component(error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def largest_component(error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest 26-connected component, cropped to its box, and the first corner of the box."""
     labels = cc3d.connected_components(error, connectivity=26)
     statistics = cc3d.statistics(labels)

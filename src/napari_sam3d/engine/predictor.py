@@ -179,14 +179,17 @@ def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:
     outside a patch, was worth 0.1 of Dice over the single view with the best score.
     """
     widest = max(views, key=lambda view: view.patch.extent_mm.max())
-    patch, logits = widest.patch, _mean_logits(views, widest.patch)
+    points_mm = grid.to_world(positives)
+
+    def mean_on(patch: Grid) -> Tensor:
+        return _clicked_part(_mean_logits(views, patch), patch.to_voxel(points_mm))
+
+    patch, logits = widest.patch, mean_on(widest.patch)
     for _ in range(2):  # from coarse to fine
-        clicked = _clicked_part(logits, patch.to_voxel(grid.to_world(positives)))
-        fitted = fit_patch(grid, patch, (clicked > 0).numpy(), positives)
+        fitted = fit_patch(grid, patch, (logits > 0).numpy(), positives)
         if fitted is None:
             break
-        patch, logits = fitted, _mean_logits(views, fitted)
-    logits = _clicked_part(logits, patch.to_voxel(grid.to_world(positives)))
+        patch, logits = fitted, mean_on(fitted)
     mask = logits > 0
     overlaps = [_overlap(resample(v.logits, v.patch, patch, fill=-8.0) > 0, mask) for v in views]
     score = float(np.average([v.score for v in views], weights=np.array(overlaps) + 1e-6))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.resample import normalise, resample
 from napari_sam3d.volume import Grid
 
@@ -19,10 +20,6 @@ def indices(shape: tuple[int, int, int]) -> np.ndarray:
 def ramp_on(grid: Grid) -> np.ndarray:
     """Values that are linear in the world, so that trilinear interpolation is exact."""
     return (grid.to_world(indices(grid.shape)) @ [0.3, -0.2, 0.1] + 5).astype(np.float32)
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -55,12 +54,3 @@ class PromptableModel(nn.Module, ABC):
 
     def forward(self, patch: Tensor, prompts: PatchPrompts) -> Masks:
         return self.decode_masks(self.encode_image(patch), prompts)
-
-
-def no_prompts(batch: int, shape: tuple[int, int, int], device: torch.device) -> PatchPrompts:
-    """An empty prompt set, to add to."""
-    return PatchPrompts(
-        torch.zeros(batch, 0, 3, device=device),
-        torch.zeros(batch, 0, dtype=torch.long, device=device),
-        torch.zeros(batch, 1, *shape, device=device),
-    )

@@ -33,8 +33,9 @@ def prompt_maps(patch: Tensor, prompts: PatchPrompts) -> Tensor:
     half = F.avg_pool3d(patch, 2)  # (b, 1, d/2, h/2, w/2)
     places = unit_positions(prompts.points, patch)
     values = sample_at(F.avg_pool3d(patch, 3, 1, 1, count_include_pad=False), places)[..., 0]
-    positive = _click_maps(half, places, values, prompts.labels == 1)
-    negative = _click_maps(half, places, values, prompts.labels == 0)
+    distance = _distance(places, (half.shape[2], half.shape[3], half.shape[4]))
+    positive = _click_maps(half, distance, values, prompts.labels == 1)
+    negative = _click_maps(half, distance, values, prompts.labels == 0)
     earlier = torch.tanh(prompts.mask / 4)
     known = (prompts.mask != 0).flatten(1).any(1).float()[:, None, None, None, None]
     return torch.cat(
@@ -43,42 +44,38 @@ def prompt_maps(patch: Tensor, prompts: PatchPrompts) -> Tensor:
             negative,
             space_to_depth(earlier),
             known.expand(-1, 1, *half.shape[2:]),
-            _flood_maps(half, places, prompts.labels),
+            _flood_maps(half, distance, prompts.labels),
         ],
         1,
     )
 
 
-def _flood_maps(half: Tensor, places: Tensor, labels: Tensor) -> Tensor:
+def _flood_maps(half: Tensor, distance: Tensor, labels: Tensor) -> Tensor:
     """FLOOD_MAPS maps of what a watershed of the gradient decides by.
 
     The best path from the positive clicks, the negative clicks and the border, each voxel judged by
     its strongest gradient on the way; then by how much the first beats each of the other two.
     """
-    shape = half.shape[2:]
     square = sum((half.roll(-1, a) - half.roll(1, a)) ** 2 for a in (2, 3, 4)) / 4
     inner = F.pad(torch.ones_like(half)[..., 1:-1, 1:-1, 1:-1], (1,) * 6)  # roll wraps round
     smooth = torch.exp(-torch.sqrt(square * inner) / _EDGE)
-    seeds = [_seeds(places, labels == label, shape) for label in (1, 0)]
+    seeds = [_seeds(distance, labels == label) for label in (1, 0)]
     flooded = connectedness(smooth.expand(-1, 3, -1, -1, -1), torch.cat([*seeds, 1 - inner], 1))
     level = -torch.log(flooded.clamp(min=1e-6))
     ahead = torch.tanh(3 * (level[:, 1:] - level[:, :1]))
     return torch.cat([flooded, ahead], 1)
 
 
-def _seeds(places: Tensor, chosen: Tensor, shape: torch.Size) -> Tensor:
+def _seeds(distance: Tensor, chosen: Tensor) -> Tensor:
     """1 within a voxel of a chosen (b, n) click, else 0: (b, 1, d, h, w)."""
-    if places.shape[1] == 0:
-        return places.new_zeros(places.shape[0], 1, *shape)
-    distance = _distance(places, (shape[0], shape[1], shape[2]))
-    near = distance.masked_fill(~chosen[..., None, None, None], 1e3) < 1.0
+    near = (distance < 1.0) & chosen[..., None, None, None]
     return near.any(1, keepdim=True).float()
 
 
-def _click_maps(half: Tensor, places: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
+def _click_maps(half: Tensor, distance: Tensor, values: Tensor, chosen: Tensor) -> Tensor:
     """CLICK_MAPS maps for the `chosen` (b, n) clicks; zeros where a patch has none of them."""
     b, _, d, h, w = half.shape
-    if places.shape[1] == 0:
+    if distance.shape[1] == 0:
         return half.new_zeros(b, CLICK_MAPS, d, h, w)
     difference = half - values[..., None, None, None]  # (b, n, d, h, w)
     absent = ~chosen[..., None, None, None]
@@ -86,15 +83,15 @@ def _click_maps(half: Tensor, places: Tensor, values: Tensor, chosen: Tensor) ->
     closest = size.min(1, keepdim=True)
     signed = torch.gather(difference, 1, closest.indices)
     narrow, wide = torch.exp(-closest.values / 0.15), torch.exp(-closest.values / 0.5)
-    distance = _distance(places, (d, h, w)).masked_fill(absent, 1e3).min(1, keepdim=True).values
-    seeds = (distance < 1.0).float()
+    nearest = distance.masked_fill(absent, 1e3).min(1, keepdim=True).values
+    seeds = _seeds(distance, chosen)
     reach = connectedness(torch.cat([narrow, wide], 1), seeds.expand(-1, 2, -1, -1, -1))
     maps = [
         narrow,
         wide,
         torch.tanh(2 * signed),
-        torch.exp(-distance / 2),
-        torch.exp(-distance / 8),
+        torch.exp(-nearest / 2),
+        torch.exp(-nearest / 8),
         reach,
     ]
     return torch.cat(maps, 1) * chosen.any(1).float()[:, None, None, None, None]
