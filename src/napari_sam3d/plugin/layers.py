@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam3d.io import NiftiSource, is_labels
-from napari_sam3d.nifti_write import label_dtype
+from napari_sam3d.io.write import label_dtype
 from napari_sam3d.volume import Grid, Volume
 
 if TYPE_CHECKING:

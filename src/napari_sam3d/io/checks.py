@@ -11,7 +11,7 @@ from nibabel import Nifti1Header as Header  # which Nifti2Header is a kind of
 from nibabel import Nifti2Header
 from nibabel.nifti1 import data_type_codes
 
-from napari_sam3d.nifti_header import NiftiError
+from napari_sam3d.io.source import NiftiError
 
 _DEFLATE_LIMIT = 1032  # deflate cannot pack more than this many bytes into one
 

@@ -14,7 +14,7 @@ import numpy as np
 from nibabel import Nifti1Header as Header
 from nibabel import Nifti2Header
 
-from napari_sam3d.nifti_header import RAS_TO_WORLD, NiftiSource, stored_view
+from napari_sam3d.io.source import RAS_TO_WORLD, NiftiSource, stored_view
 from napari_sam3d.volume import Grid
 
 LABEL_INTENT = 1002

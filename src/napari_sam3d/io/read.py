@@ -1,7 +1,4 @@
-"""Reading NIfTI files into volumes, checked before a voxel is touched.
-
-Writing is in `nifti_write`; its functions are offered here too.
-"""
+"""Reading NIfTI files into volumes, checked before a voxel is touched."""
 
 from __future__ import annotations
 
@@ -15,24 +12,14 @@ from typing import BinaryIO, cast
 import numpy as np
 from nibabel import Nifti1Header as Header
 
-from napari_sam3d.nifti_checks import check_size, file_size, layout, parse_header
-from napari_sam3d.nifti_header import (
+from napari_sam3d.io.checks import check_size, file_size, layout, parse_header
+from napari_sam3d.io.source import (
     NiftiError,
-    NiftiSource,
     describe,
     display_view,
 )
-from napari_sam3d.nifti_write import LABEL_INTENT, write_image, write_labels
+from napari_sam3d.io.write import LABEL_INTENT
 from napari_sam3d.volume import Volume
-
-__all__ = [
-    "NiftiError",
-    "NiftiSource",
-    "is_labels",
-    "read_nifti",
-    "write_image",
-    "write_labels",
-]
 
 _LABEL_NAME = re.compile(
     r"(^|[._-])(seg|segmentation|label|labels|mask|gt|roi|aseg|aparc)([._-]|$)", re.IGNORECASE
