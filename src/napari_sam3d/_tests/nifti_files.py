@@ -1,13 +1,22 @@
 """NIfTI files for tests, packed by hand so that no library repairs them."""
 
 import gzip
+import itertools
 import struct
 
 import numpy as np
+from nibabel.quaternions import mat2quat
 
 SHAPE = (5, 6, 7)
 AFFINE = np.array([[2, 0, 0, -20], [0, 1.5, 0, 30], [0, 0, 3, -40], [0, 0, 0, 1.0]])
 CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "i8": 1024}
+
+ORIENTATIONS = [
+    (order, signs)
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+]
+TILT = (20.0, -15.0, 10.0)
 
 
 def numbers(shape=SHAPE, dtype="i2"):
@@ -63,3 +72,45 @@ def put(path, content):
     """Write bytes, gzipped when the name says so."""
     path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
     return path
+
+
+def turn(degrees):
+    """Rotation about x, then y, then z."""
+    out = np.eye(4)
+    for axis, angle in enumerate(np.radians(degrees)):
+        i, j = [a for a in range(3) if a != axis]
+        step = np.eye(4)
+        step[i, i] = step[j, j] = np.cos(angle)
+        step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
+        out = step @ out
+    return out
+
+
+def anatomy(oblique):
+    """Stored array and affine of one patient, as RAS."""
+    return numbers(), (turn(TILT) if oblique else np.eye(4)) @ AFFINE
+
+
+def stored_as(data, affine, order, signs):
+    """The same patient in another storage order."""
+    data = data.transpose(order)
+    move = np.zeros((4, 4))
+    move[3, 3] = 1
+    for new, (old, sign) in enumerate(zip(order, signs, strict=True)):
+        move[old, new] = sign
+        move[old, 3] = 0 if sign > 0 else data.shape[new] - 1
+    return np.flip(data, [a for a in range(3) if signs[a] < 0]), affine @ move
+
+
+def forms(affine, which):
+    """Header fields that say an affine by qform, sform or both."""
+    size = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / size
+    qfac = np.sign(np.linalg.det(axes))
+    return {
+        "pixdim": (qfac, *size),
+        "quaternion": mat2quat(axes * [1, 1, qfac])[1:],
+        "offset_mm": affine[:3, 3],
+        "codes": (int(which != "sform"), int(which != "qform")),
+        "sform": affine if which != "qform" else affine * 0,
+    }

@@ -1,5 +1,4 @@
 import gzip
-import itertools
 import os
 import pickle
 
@@ -8,9 +7,21 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nibabel.quaternions import mat2quat
 
-from napari_sam3d._tests.nifti_files import AFFINE, SHAPE, header, nifti, numbers, put
+from napari_sam3d._tests.nifti_files import (
+    AFFINE,
+    ORIENTATIONS,
+    SHAPE,
+    TILT,
+    anatomy,
+    forms,
+    header,
+    nifti,
+    numbers,
+    put,
+    stored_as,
+    turn,
+)
 from napari_sam3d.io import (
     NiftiError,
     NiftiSource,
@@ -21,56 +32,8 @@ from napari_sam3d.io import (
 )
 from napari_sam3d.volume import Grid
 
-ORIENTATIONS = [
-    (order, signs)
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
-]
-TILT = (20.0, -15.0, 10.0)
 KEPT = [(0, 4), (32, 56), (74, 108), (120, 124), (132, 140), (252, 328), (344, 348)]
 """Header bytes that labels share with their source: all but type, scaling, intent and text."""
-
-
-def turn(degrees):
-    """Rotation about x, then y, then z."""
-    out = np.eye(4)
-    for axis, angle in enumerate(np.radians(degrees)):
-        i, j = [a for a in range(3) if a != axis]
-        step = np.eye(4)
-        step[i, i] = step[j, j] = np.cos(angle)
-        step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
-        out = step @ out
-    return out
-
-
-def anatomy(oblique):
-    """Stored array and affine of one patient, as RAS."""
-    return numbers(), (turn(TILT) if oblique else np.eye(4)) @ AFFINE
-
-
-def stored_as(data, affine, order, signs):
-    """The same patient in another storage order."""
-    data = data.transpose(order)
-    move = np.zeros((4, 4))
-    move[3, 3] = 1
-    for new, (old, sign) in enumerate(zip(order, signs, strict=True)):
-        move[old, new] = sign
-        move[old, 3] = 0 if sign > 0 else data.shape[new] - 1
-    return np.flip(data, [a for a in range(3) if signs[a] < 0]), affine @ move
-
-
-def forms(affine, which):
-    """Header fields that say an affine by qform, sform or both."""
-    size = np.linalg.norm(affine[:3, :3], axis=0)
-    axes = affine[:3, :3] / size
-    qfac = np.sign(np.linalg.det(axes))
-    return {
-        "pixdim": (qfac, *size),
-        "quaternion": mat2quat(axes * [1, 1, qfac])[1:],
-        "offset_mm": affine[:3, 3],
-        "codes": (int(which != "sform"), int(which != "qform")),
-        "sform": affine if which != "qform" else affine * 0,
-    }
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
