@@ -1,34 +1,27 @@
-"""The geometry of a NIfTI file: which header bytes mean what, and where its voxels are."""
+"""What is kept of a NIfTI file, so that another one can be written on the same voxels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nibabel import Nifti1Header as Header  # which Nifti2Header is a kind of
 from nibabel import Nifti2Header
-from nibabel.orientations import (
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
-from nibabel.quaternions import quat2mat
-from nibabel.volumeutils import shape_zoom_affine
 
+from napari_sam3d.io.affine import choose_affine, display_to_stored
+from napari_sam3d.io.errors import NiftiError
 from napari_sam3d.volume import Grid, Shape3
 
 RAS_TO_WORLD = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1.0]])
 """From (R, A, S) mm to the world of a `Grid`, (-S, -A, -R) mm; it is its own inverse."""
 
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
-
-
-class NiftiError(ValueError):
-    """A file that cannot be used, said in one sentence for the user."""
+_LONGEST_NIFTI1 = 32767
+_FRESH_CODE = 2  # "aligned": coordinates come from the layer, not from a scanner
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +48,8 @@ class NiftiSource:
         Millimetres per unit of the file; already in `affine`.
     warnings
         Sentences for the user about repairs that reading needed.
+    extensions
+        The header extensions (DICOM, AFNI, comments), as they are on disk; images keep them.
     """
 
     path: str
@@ -66,6 +61,7 @@ class NiftiSource:
     affine_source: str
     unit_factor: float
     warnings: tuple[str, ...] = ()
+    extensions: bytes = b""
 
     @property
     def header(self) -> Header:
@@ -109,6 +105,7 @@ class NiftiSource:
             "affine_source": self.affine_source,
             "unit_factor": self.unit_factor,
             "warnings": self.warnings,
+            "extensions": self.extensions,
         }
 
     @classmethod
@@ -131,15 +128,27 @@ class NiftiSource:
             affine_source=values["affine_source"],
             unit_factor=values["unit_factor"],
             warnings=tuple(values["warnings"]),
+            extensions=values.get("extensions", b""),
         )
 
 
-def describe(header: Header, path: str) -> NiftiSource:
-    """The source of a checked header of a three-dimensional file."""
+def describe(header: Header, path: str, extensions: bytes = b"") -> NiftiSource:
+    """The source of a checked header.
+
+    Raises
+    ------
+    NiftiError
+        When the header does not say how the axes lie in space.
+    """
     dim = [int(n) for n in header["dim"]]
     ndim = dim[0]
     shape = (dim[1], dim[2] if ndim > 1 else 1, dim[3] if ndim > 2 else 1)
-    affine, affine_source, doubts = choose_affine(header, shape)
+    try:
+        affine, affine_source, doubts = choose_affine(header, shape)
+    except ValueError as error:
+        raise NiftiError(
+            f"{Path(path).name} is damaged: {error}; have its orientation written anew."
+        ) from error
     unit_factor = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
     affine[:3] *= unit_factor
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
@@ -155,106 +164,42 @@ def describe(header: Header, path: str) -> NiftiSource:
         affine_source=affine_source,
         unit_factor=unit_factor,
         warnings=tuple(doubts),
+        extensions=extensions,
     )
 
 
-def display_to_stored(affine: np.ndarray, shape: Shape3) -> np.ndarray:
-    """Integer matrix from display (z, y, x) to stored (i, j, k) indices.
+def fresh_source(grid: Grid) -> NiftiSource:
+    """The source that a file has which is written for a grid without one; its path is empty.
 
-    The display axes are the stored ones, reversed and permuted to point most nearly toward
-    inferior, posterior and left.
-
-    Parameters
-    ----------
-    affine
-        4 x 4, stored (i, j, k) to (R, A, S) mm.
-    shape
-        Stored shape.
+    It is stored toward left, posterior and superior, as DICOM does.
     """
-    turn = ornt_transform(io_orientation(affine), axcodes2ornt("LPI"))
-    reverse = np.eye(4)[[2, 1, 0, 3]]
-    return np.rint(inv_ornt_aff(turn, shape) @ reverse).astype(np.int64)
+    z, y, x = grid.shape
+    d2s = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, z - 1], [0, 0, 0, 1]])
+    affine = RAS_TO_WORLD @ grid.affine @ np.linalg.inv(d2s)
+    header = fresh_header((x, y, z), affine)
+    return NiftiSource(
+        path="",
+        raw_header=header.binaryblock,
+        endian="<",
+        stored_shape=(x, y, z),
+        affine=affine,
+        display_to_stored=d2s,
+        affine_source="sform",
+        unit_factor=1.0,
+    )
 
 
-def display_view(stored: np.ndarray, d2s: np.ndarray) -> np.ndarray:
-    """View of a stored array (i, j, k) in display order (z, y, x)."""
-    order, flipped = _turn(d2s)
-    return np.flip(stored, flipped).transpose(np.argsort(order))
-
-
-def stored_view(display: np.ndarray, d2s: np.ndarray) -> np.ndarray:
-    """View of a display array (z, y, x) in stored order (i, j, k)."""
-    order, flipped = _turn(d2s)
-    return np.flip(display.transpose(order), flipped)
-
-
-def choose_affine(header: Header, shape: Shape3) -> tuple[np.ndarray, str, list[str]]:
-    """The affine of a header in the file's own units, which form it is, and doubts about it.
-
-    The sform wins when it is coded and invertible, then the qform, then the voxel size alone
-    by nibabel's convention (left, anterior, superior; origin in the centre).
-    """
-    sform, qform = _sform(header), _qform(header)
-    doubts = []
-    if int(header["sform_code"]) > 0 and sform is None:
-        doubts.append("The sform of the file is damaged and was not used.")
-    if int(header["qform_code"]) > 0 and qform is None:
-        doubts.append("The qform of the file is damaged and was not used.")
-    if sform is not None:
-        if qform is not None and _corner_distance(sform, qform, shape) > 0.1:
-            doubts.append(
-                "The two orientations in the file (sform and qform) differ; the sform is used, "
-                "other programs may use the qform."
-            )
-        return sform, "sform", doubts
-    if qform is not None:
-        return qform, "qform", doubts
-    doubts.append("The file has no orientation: left and right are unknown.")
-    return shape_zoom_affine(shape, _voxel_size(header), x_flip=True), "pixdim", doubts
-
-
-def _sform(header: Header) -> np.ndarray | None:
-    affine = np.eye(4)
-    affine[:3] = [header["srow_x"], header["srow_y"], header["srow_z"]]
-    if int(header["sform_code"]) <= 0 or not np.isfinite(affine).all():
-        return None
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (lengths > 0).all() or abs(np.linalg.det(affine[:3, :3] / lengths)) <= 1e-6:
-        return None
-    return affine
-
-
-def _qform(header: Header) -> np.ndarray | None:
-    affine = np.eye(4)
-    if int(header["qform_code"]) <= 0:
-        return None
-    try:
-        turn = quat2mat(header.get_qform_quaternion())
-    except ValueError:
-        return None
-    qfac = -1 if header["pixdim"][0] < 0 else 1
-    affine[:3, :3] = turn * _voxel_size(header) * [1, 1, qfac]
-    affine[:3, 3] = [header["qoffset_x"], header["qoffset_y"], header["qoffset_z"]]
-    return affine if np.isfinite(affine).all() else None
-
-
-def _voxel_size(header: Header) -> np.ndarray:
-    size = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
-    return np.where(np.isfinite(size) & (size > 0), size, 1.0)
-
-
-def _corner_distance(first: np.ndarray, second: np.ndarray, shape: Shape3) -> float:
-    """Largest distance of a corner between two affines, in voxels of the first."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1)
-    apart = np.linalg.solve(first[:3, :3], _apply(second, corners.T).T - first[:3, 3:]) - corners
-    return float(np.abs(apart).max())
-
-
-def _turn(d2s: np.ndarray) -> tuple[list[int], tuple[int, ...]]:
-    """Display axis behind each stored axis, and the stored axes that run backwards."""
-    order = np.abs(d2s[:3, :3]).argmax(axis=1)
-    signs = d2s[np.arange(3), order]
-    return order.tolist(), tuple(np.flatnonzero(signs < 0).tolist())
+def fresh_header(shape: Shape3, affine: np.ndarray) -> Header:
+    """Little-endian header that says an affine, (i, j, k) to (R, A, S) mm, in both forms."""
+    header = (Nifti2Header if max(shape) > _LONGEST_NIFTI1 else Header)(endianness="<")
+    header["dim"][:4] = [3, *shape]
+    header.set_qform(affine, _FRESH_CODE)
+    header.set_sform(affine, _FRESH_CODE)
+    finest = np.linalg.norm(affine[:3, :3], axis=0).min()
+    if not np.allclose(header.get_qform(), affine, atol=1e-3 * finest):
+        header["qform_code"] = 0  # a sheared grid, which a qform cannot say
+    header.set_xyzt_units("mm")
+    return header
 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:

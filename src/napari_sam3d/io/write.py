@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import gzip
 import os
-import secrets
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from nibabel import Nifti1Header as Header
-from nibabel import Nifti2Header
 
-from napari_sam3d.io.source import RAS_TO_WORLD, NiftiSource, stored_view
+from napari_sam3d.io.affine import stored_view
+from napari_sam3d.io.atomic import real_target, replacing
+from napari_sam3d.io.labels import LABEL_INTENT
+from napari_sam3d.io.source import NiftiSource, fresh_source
 from napari_sam3d.volume import Grid
 
-LABEL_INTENT = 1002
-_LONGEST_NIFTI1 = 32767
-_FRESH_CODE = 2  # "aligned": coordinates come from the layer, not from a scanner
+_SUFFIX = re.compile(r"(\.nii)?(\.gz)?$", re.IGNORECASE)
+_LABEL_LEVEL = 6  # a third of the size of level 1, for a tenth of a second
+_IMAGE_LEVEL = 1  # noise packs no better at level 6, in eight times the time
+_PIECE = 4 << 20  # bytes; enough for gzip to work on, little beside the array
 
 
 def write_labels(
@@ -41,7 +45,7 @@ def write_labels(
     path
         Ending in `.nii.gz` or `.nii`; anything else gets `.nii.gz` appended.
     labels
-        Whole numbers or booleans, display order (z, y, x).
+        Whole numbers or booleans, display order (z, y, x), before them time points if any.
     grid
         Where the voxels are, for labels that have no source.
     source
@@ -68,10 +72,12 @@ def write_labels(
     labels = np.asarray(labels)
     dtype = label_dtype(labels)
     labels = labels.view(dtype) if labels.dtype == bool else labels.astype(dtype, copy=False)
-    target = _target(path, source, overwrite, replace_source)
-    header, d2s = _header(labels, grid, source)
+    source = source or fresh_source(grid)
+    header = _header(labels.shape, source)
+    header.set_data_dtype(dtype)
     _clear_for_labels(header)
-    _write(target, header, stored_view(labels, d2s))
+    target = _target(path, source, overwrite, replace_source)
+    _write(target, header, stored_view(labels, source.display_to_stored), level=_LABEL_LEVEL)
     return target
 
 
@@ -81,22 +87,58 @@ def write_image(
     grid: Grid,
     source: NiftiSource | None = None,
     *,
+    rgb: bool = False,
     overwrite: bool = False,
     replace_source: bool = False,
 ) -> Path:
     """Write an image as NIfTI with its dtype (bool as uint8, float16 as float32).
 
-    Parameters, returned value and errors are those of `write_labels`.
+    With a source, the file gets the source's header with only the voxel type changed, and its
+    header extensions. Returned value and errors are those of `write_labels`.
+
+    Parameters
+    ----------
+    path, grid, source, overwrite, replace_source
+        As for `write_labels`.
+    image
+        Display order (z, y, x), before them components and time points if any.
+    rgb
+        Whether the last axis holds three or four colours, uint8.
     """
     image = np.asarray(image)
     if image.dtype.kind not in "biuf" or image.dtype.itemsize > 8:
         raise ValueError(f"NIfTI cannot hold values of type {image.dtype}; convert them first.")
     if image.dtype in (np.bool_, np.float16):  # NIfTI has neither
         image = image.astype(np.uint8 if image.dtype == np.bool_ else np.float32)
+    if rgb and (image.dtype != np.uint8 or image.shape[-1] not in (3, 4)):
+        raise ValueError("NIfTI holds colours of 8 bits only; convert the image to uint8.")
+    source = source or fresh_source(grid)
+    header = _header(image.shape[:-1] if rgb else image.shape, source)
+    if rgb:
+        header["datatype"], header["bitpix"] = {3: (128, 24), 4: (2304, 32)}[image.shape[-1]]
+        image = np.moveaxis(image, -1, 0)
+    else:
+        header.set_data_dtype(image.dtype)
     target = _target(path, source, overwrite, replace_source)
-    header, d2s = _header(image, grid, source)
-    _write(target, header, stored_view(image, d2s))
+    _write(
+        target,
+        header,
+        stored_view(image, source.display_to_stored),
+        extensions=_little_endian(source.extensions, source.endian),
+        rgb=rgb,
+        level=_IMAGE_LEVEL,
+    )
     return target
+
+
+def with_suffix(path: str | Path) -> Path:
+    """The path itself when it ends in .nii or .nii.gz, else with .nii.gz appended."""
+    path = Path(path)
+    end = _SUFFIX.search(path.name)
+    assert end is not None  # it matches an empty end
+    if end.group(1) or not path.name:
+        return path
+    return path.with_name(path.name.removesuffix(end.group()) + ".nii.gz")
 
 
 def label_dtype(labels: np.ndarray) -> np.dtype:
@@ -119,37 +161,22 @@ def label_dtype(labels: np.ndarray) -> np.dtype:
     raise ValueError(f"The label {high} is too large for a NIfTI file.")
 
 
-def _header(data: np.ndarray, grid: Grid, source: NiftiSource | None) -> tuple[Header, np.ndarray]:
-    """Little-endian header for display data, and the matrix to its stored order."""
-    shape = source.grid.shape if source is not None else grid.shape
-    if data.shape != shape:
-        raise ValueError(f"The array has shape {data.shape}, its image has {shape} (z, y, x).")
-    if source is not None:
-        header, d2s = source.header.as_byteswapped("<"), source.display_to_stored
-    else:
-        header, d2s = _fresh_header(grid)
-    stored_shape = stored_view(data, d2s).shape
-    header["dim"] = [3, *stored_shape, 1, 1, 1, 1]
-    header.set_data_dtype(data.dtype)
+def _header(shape: tuple[int, ...], source: NiftiSource) -> Header:
+    """Little-endian header of a file with a display shape (..., t, z, y, x)."""
+    if shape[-3:] != source.grid.shape:
+        raise ValueError(
+            f"The array has shape {shape}, its image has {source.grid.shape} (z, y, x)."
+        )
+    header = source.header.as_byteswapped("<")
+    extra = list(shape[-4::-1]) if len(shape) > 3 else []
+    stored = [*source.stored_shape, *extra]
+    if extra and extra == [int(n) for n in header["dim"][4:6] if n > 1]:
+        stored = [int(n) for n in header["dim"][1:6]]  # components stay where they were
+    header["dim"] = [len(stored), *stored, *[1] * (7 - len(stored))]
     header["vox_offset"] = header.sizeof_hdr + 4
     header["magic"] = header.single_magic
     header["scl_slope"], header["scl_inter"] = 1, 0
-    return header, d2s
-
-
-def _fresh_header(grid: Grid) -> tuple[Header, np.ndarray]:
-    """Header of a new file, stored toward left, posterior and superior as DICOM does."""
-    d2s = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, grid.shape[0] - 1], [0, 0, 0, 1]])
-    affine = RAS_TO_WORLD @ grid.affine @ np.linalg.inv(d2s)
-    wide = max(grid.shape) > _LONGEST_NIFTI1
-    header = (Nifti2Header if wide else Header)(endianness="<")
-    header["dim"][:4] = [3, *grid.shape[::-1]]
-    header.set_qform(affine, _FRESH_CODE)
-    header.set_sform(affine, _FRESH_CODE)
-    if not np.allclose(header.get_qform(), affine, atol=1e-3 * min(grid.spacing)):
-        header["qform_code"] = 0  # a sheared grid, which a qform cannot say
-    header.set_xyzt_units("mm")
-    return header, d2s
+    return header
 
 
 def _clear_for_labels(header: Header) -> None:
@@ -164,65 +191,76 @@ def _clear_for_labels(header: Header) -> None:
     header["descrip"] = b"napari-sam3d labels"
 
 
-def _target(
-    path: str | Path, source: NiftiSource | None, overwrite: bool, replace_source: bool
-) -> Path:
-    path = Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        path = path.with_name(f"{path.name}.nii.gz")
-    path = Path(os.path.realpath(path))  # os.replace would replace a link, not what it points at
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; choose a file name.")
-    if source is not None and not replace_source and path == Path(os.path.realpath(source.path)):
-        raise ValueError(f"{path.name} is the image itself; choose another name for this file.")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; choose another name or allow overwriting.")
-    return path
+def _target(path: str | Path, source: NiftiSource, overwrite: bool, replace_source: bool) -> Path:
+    target = real_target(with_suffix(path))
+    if source.path and not replace_source and target == Path(os.path.realpath(source.path)):
+        raise ValueError(f"{target.name} is the image itself; choose another name for this file.")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists already; choose another name or allow overwriting.")
+    return target
 
 
-def _write(target: Path, header: Header, stored: np.ndarray) -> None:
-    """Write beside the target, compare, then replace the target in one step."""
+def _write(
+    target: Path,
+    header: Header,
+    stored: np.ndarray,
+    *,
+    extensions: bytes = b"",
+    rgb: bool = False,
+    level: int,
+) -> None:
+    """Write beside the target, compare, then replace the target in one step.
+
+    `stored` is (i, j, k, ...); colours come last. `level` is how hard gzip tries, 1 to 9.
+    """
+    if extensions:
+        padding = -(header.sizeof_hdr + 4 + len(extensions)) % 16
+        extensions += bytes(padding)
+        header["vox_offset"] = header.sizeof_hdr + 4 + len(extensions)
+    start = header.binaryblock + bytes([bool(extensions), 0, 0, 0]) + extensions
     zipped = target.name.lower().endswith(".gz")
-    temporary = target.with_name(f".sam3d-{secrets.token_hex(8)}.tmp")
-    try:
-        # os.open, unlike tempfile, gives the file the permissions of any new file
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                with _zip(file, "wb") if zipped else _plain(file) as stream:
-                    for piece in _pieces(header, stored):
-                        stream.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-                file.seek(0)
-                with _zip(file, "rb") if zipped else _plain(file) as stream:
-                    same = all(stream.read(len(p)) == p for p in _pieces(header, stored))
-                    if not same or stream.read(1):
-                        raise OSError("what was read back is not what was written")
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OSError(
-            f"{target} cannot be written: {error.strerror or error}; nothing was changed there."
-        ) from error
+    if rgb:
+        stored = np.moveaxis(stored, -1, 0)
+    with replacing(target) as file:
+        with _zip(file, "wb", level) if zipped else _plain(file) as stream:
+            stream.write(start)
+            for piece in _pieces(stored, 3 if rgb else 2):
+                stream.write(piece)
+        file.flush()
+        file.seek(0)
+        with _zip(file, "rb") if zipped else _plain(file) as stream:
+            same = stream.read(len(start)) == start
+            same = same and all(stream.read(len(p)) == p for p in _pieces(stored, 3 if rgb else 2))
+            if not same or stream.read(1):
+                raise OSError("what was read back is not what was written")
 
 
-_BINARY = getattr(os, "O_BINARY", 0)
-
-
-def _pieces(header: Header, stored: np.ndarray) -> Iterator[bytes]:
-    """The bytes of the file: header, no extensions, voxels slice by slice in Fortran order."""
-    yield header.binaryblock + bytes(4)
+def _pieces(stored: np.ndarray, whole: int) -> Iterator[bytes]:
+    """The bytes of the voxels, first axis fastest; each piece has the `whole` first axes."""
     dtype = stored.dtype.newbyteorder("<")
-    for k in range(stored.shape[2]):
-        yield stored[..., k].astype(dtype, copy=False).tobytes(order="F")
+    slice_bytes = int(np.prod(stored.shape[:whole])) * dtype.itemsize
+    step = max(1, _PIECE // max(1, slice_bytes))
+    for last in product(*(range(n) for n in stored.shape[:whole:-1])):
+        block = stored[(slice(None),) * (whole + 1) + last[::-1]]
+        for at in range(0, block.shape[-1], step):
+            yield block[..., at : at + step].astype(dtype, copy=False).tobytes(order="F")
 
 
-def _zip(file: BinaryIO, mode: str) -> gzip.GzipFile:
+def _little_endian(extensions: bytes, endian: str) -> bytes:
+    """Extensions whose sizes and codes are little-endian, whatever they were; the rest is data."""
+    if endian == "<" or not extensions:
+        return extensions
+    out, at = bytearray(extensions), 0
+    while at < len(out):
+        fields = np.frombuffer(extensions, ">i4", 2, at)
+        out[at : at + 8] = fields.astype("<i4").tobytes()
+        at += int(fields[0])
+    return bytes(out)
+
+
+def _zip(file: BinaryIO, mode: str, level: int = 9) -> gzip.GzipFile:
     # no name and no time: the same labels give the same bytes
-    return gzip.GzipFile(filename="", mode=mode, compresslevel=6, fileobj=file, mtime=0)
+    return gzip.GzipFile(filename="", mode=mode, compresslevel=level, fileobj=file, mtime=0)
 
 
 @contextmanager

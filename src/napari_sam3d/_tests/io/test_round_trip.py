@@ -189,9 +189,9 @@ BAD = {
     "zero.nii": (nifti(dim=(3, 5, 0, 7)), "damaged"),
     "line.nii": (nifti(dim=(1, 210)), "single line"),
     "type.nii": (nifti(code=9999), "9999"),
-    "rgb.nii": (nifti(np.zeros((5, 6, 7, 3), "u1"), dim=(3, 5, 6, 7), code=128), "RGB"),
-    "complex.nii": (nifti(code=32), "complex64"),
-    "4d.nii": (nifti(np.zeros((2, 2, 2, 3), "i2")), "4 dimensions"),
+    "complex256.nii": (nifti(code=2048, bits=256), "complex256"),
+    "6d.nii": (nifti(np.zeros((2, 2, 2, 2, 2, 2), "i2")), "6 dimensions"),
+    "singular.nii": (nifti(sform=AFFINE * [1, 1, 0, 1]), "singular"),
     "offset.nii": (nifti(vox_offset=float("nan")), "damaged"),
     "huge.nii": (nifti(dim=(3, 32767, 32767, 32767)), "cut off"),
     "huge.nii.gz": (gzip.compress(nifti(dim=(3, 32767, 32767, 32767))), "cannot fit"),
@@ -373,13 +373,16 @@ def test_what_reads_back_differently_never_replaces_the_target(tmp_path, monkeyp
 def test_links_and_permissions(tmp_path):
     real, link = tmp_path / "real.nii", tmp_path / "link.nii"
     real.write_bytes(b"old")
+    real.chmod(0o600)
     link.symlink_to(real)
     grid = Grid.from_spacing((2, 2, 2), (1, 1, 1))
     mask = os.umask(0o027)
     try:
         write_labels(link, np.ones((2, 2, 2), int), grid, overwrite=True)
+        new = write_labels(tmp_path / "new.nii", np.ones((2, 2, 2), int), grid)
     finally:
         os.umask(mask)
     assert link.is_symlink()
     assert read_nifti(real).data.all()
-    assert real.stat().st_mode & 0o777 == 0o640
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert new.stat().st_mode & 0o777 == 0o640
