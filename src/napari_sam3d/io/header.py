@@ -73,7 +73,7 @@ def parse_header(stream: BinaryIO, name: str, pair: bool, warnings: list[str]) -
     warnings
         Sentences are added here.
     """
-    raw = _read(stream, 348)
+    raw = stream.read(348)
     if len(raw) < 348:
         raise NiftiError(
             f"{name} is not a NIfTI file: it holds {len(raw)} bytes, a header needs 348."
@@ -81,7 +81,7 @@ def parse_header(stream: BinaryIO, name: str, pair: bool, warnings: list[str]) -
     for endian in "<>":
         length = int(np.frombuffer(raw[:4], f"{endian}i4")[0])
         if length == 540 and raw[4:8] in (b"n+2\0", b"ni2\0"):
-            raw += _read(stream, 540 - 348)
+            raw += stream.read(540 - 348)
             if len(raw) < 540:
                 raise NiftiError(f"{name} is cut off inside its header; copy the file again.")
             _check_pair(raw[4:8] == b"ni2\0", pair, name, warnings)
@@ -97,7 +97,9 @@ def parse_header(stream: BinaryIO, name: str, pair: bool, warnings: list[str]) -
                 "stored from right to left."
             )
             return _from_analyze(Header(raw, endian, check=False), name)
-    raise NiftiError(f"{name} is not a NIfTI file; convert it to .nii or .nii.gz first.")
+    raise NiftiError(
+        f"{name} is not a NIfTI file, whatever its name says; convert it to NIfTI first."
+    )
 
 
 def _check_pair(said: bool, pair: bool, name: str, warnings: list[str]) -> None:
@@ -129,7 +131,10 @@ def layout(header: Header, name: str, warnings: list[str]) -> Layout:
         warnings.append("It has five dimensions; time and components have a slider each.")
     code = int(header["datatype"])
     if code not in data_type_codes.dtype or code in (0, 1):
-        raise NiftiError(f"{name} has the voxel type {code}, which cannot be read.")
+        raise NiftiError(
+            f"{name} has the voxel type {code}{' (single bits)' * (code == 1)}, which cannot be "
+            "read; convert it to whole numbers or floats."
+        )
     colors = {_RGB: 3, _RGBA: 4}.get(code, 1)
     if colors > 1:
         dtype = np.dtype(np.uint8)
@@ -172,11 +177,11 @@ def read_extensions(
     warnings
         Sentences are added here.
     """
-    flag = _read(stream, 4)
+    flag = stream.read(4)
     room = _LONGEST_EXTENSIONS if end is None else min(end - stream.tell(), _LONGEST_EXTENSIONS)
     if len(flag) < 4 or not flag[0] or room < 16:
         return b""
-    raw = _read(stream, room)
+    raw = stream.read(room)
     at = 0
     while at + 8 <= len(raw) and any(raw[at : at + 16]):  # zeros pad up to the voxels
         size = int(np.frombuffer(raw, f"{header.endianness}i4", 1, at)[0])
@@ -191,11 +196,21 @@ def _shape(header: Header, name: str) -> list[int]:
     """Lengths of the axes, at least two, without ones at the end."""
     dim = [int(n) for n in header["dim"]]
     ndim = dim[0]
-    if not 1 <= ndim <= 7 or min(dim[1 : ndim + 1]) < 1:
-        raise NiftiError(f"{name} is damaged: its header gives the shape {dim}.")
+    if not 1 <= ndim <= 7:
+        raise NiftiError(
+            f"{name} is damaged: its header claims {ndim} dimensions; copy the file again."
+        )
     shape = dim[1 : ndim + 1]
+    if min(shape) < 1:
+        sides = " x ".join(map(str, shape))
+        raise NiftiError(
+            f"{name} is damaged: its header claims {sides} voxels; copy the file again."
+        )
     if len(shape) < 2:
-        raise NiftiError(f"{name} is a single line of {shape[0]} voxels, not an image.")
+        raise NiftiError(
+            f"{name} is a single line of {shape[0]} voxels; choose an image of two or more "
+            "dimensions."
+        )
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
     if len(shape) > 5:
@@ -216,7 +231,10 @@ def _offset(header: Header, name: str, warnings: list[str]) -> int:
         warnings.append(f"It does not say where its voxels begin; byte {first} is assumed.")
         return first
     if not np.isfinite(offset) or offset < first:
-        raise NiftiError(f"{name} is damaged: its voxels begin at byte {offset:g}.")
+        raise NiftiError(
+            f"{name} is damaged: its voxels are said to begin at byte {offset:g}; copy the file "
+            "again."
+        )
     return int(offset)
 
 
@@ -229,11 +247,3 @@ def scaling_of(header: Header, warnings: list[str]) -> tuple[float, float] | Non
         warnings.append("Its scaling is damaged and was left out: the values are as stored.")
         return None
     return slope, inter
-
-
-def _read(stream: BinaryIO, count: int) -> bytes:
-    """So many bytes, or fewer at the end of the file."""
-    try:
-        return stream.read(count)
-    except EOFError:
-        return b""

@@ -43,18 +43,18 @@ def numbers_of(stream: BinaryIO, dtype: np.dtype) -> Callable[[int, int], np.nda
 
 
 def check_end(stream: BinaryIO, name: str, warnings: list[str]) -> None:
-    """Compare the checksum behind the voxels; a warning when more follows than that.
+    """Compare the checksum behind the voxels; a warning when more than zeros follows.
 
     gzip compares it only when it is read to the end. Of what does not belong there no more than
     a megabyte is read, so that gigabytes of it cost no time.
     """
     try:
-        extra = len(stream.read(_TAIL))
+        extra = stream.read(_TAIL).strip(b"\0")  # some programs pad with zeros
     except gzip.BadGzipFile as error:
         if "Not a gzipped file" not in str(error):
             raise NiftiError(
                 f"{name} is damaged: its checksum is wrong; copy the file again."
             ) from error
-        extra = 1
+        extra = b"junk"
     if extra:
         warnings.append("It has extra data after its voxels, which was left out.")

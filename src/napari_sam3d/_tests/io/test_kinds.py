@@ -286,3 +286,12 @@ def test_unpacking(tmp_path):
     with pytest.raises(NiftiError, match="not gzipped"):
         finish(unpack_steps(target, tmp_path / "b.nii"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nii", "a.nii.gz"]
+
+
+@pytest.mark.parametrize("padding", [bytes(9), bytes(4 << 20)])
+def test_zeros_behind_the_voxels_are_padding(tmp_path, padding):
+    packed = gzip.compress(nifti()) + gzip.compress(padding)
+    (tmp_path / "a.nii.gz").write_bytes(packed)
+    image = open_nifti(tmp_path / "a.nii.gz")
+    assert not image.source.warnings
+    np.testing.assert_array_equal(image.data, SHOWN)

@@ -229,6 +229,7 @@ def test_more_than_the_free_memory_is_refused(tmp_path, monkeypatch):
 ODD = {
     "plain.nii.gz": (GOOD, "unlike its name"),
     "zipped.nii": (ZIPPED, "unlike its name"),
+    "more.nii.gz": (ZIPPED + gzip.compress(bytes(99) + b"more"), "extra data"),
     "junk.nii.gz": (ZIPPED + b"junk" * 9, "extra data"),
     "bits.nii": (nifti(bits=8), "bits per voxel"),
     "offset.nii": (nifti(vox_offset=0), "352"),
