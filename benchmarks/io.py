@@ -1,0 +1,202 @@
+"""Seconds and memory to read and write NIfTI files, beside nibabel's defaults and SimpleITK.
+
+Every figure comes from a process of its own. Memory is Linux's high-water mark.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import tyro
+from io_files import AFFINE, make_files, place
+
+TASKS = {
+    "open image .nii": 0.05,
+    "read image .nii.gz": None,
+    "read scaled .nii.gz": None,
+    "read labels .nii.gz": None,
+    "write image .nii": None,
+    "write image .nii.gz": None,
+    "write labels .nii": 0.5,
+    "write labels .nii.gz": 0.5,
+    "frame series .nii": None,
+    "frame series .nii.gz": None,
+    "next series .nii": None,
+    "next series .nii.gz": None,
+}
+"""What is timed, and the seconds that ours may take. Opening is up to the first slice; a frame is
+one in the middle of a time series, the next one an earlier one of the open file."""
+
+EXTRA_MB = 64
+"""Memory that ours may take beyond the array."""
+
+
+def ours(verb: str, path: Path, given: Any) -> Any:
+    from napari_sam3d.io import open_nifti, read_nifti, write_image, write_labels
+
+    match verb:
+        case "open":
+            opened = read_nifti(path)
+            return opened, int(np.asarray(opened.data[0]).sum())
+        case "read":
+            return read_nifti(path).data
+        case "frame":
+            opened = open_nifti(path)
+            return opened, int(np.asarray(opened.data[57]).sum())
+        case "next":
+            return int(np.asarray(given[0].data[31]).sum())
+        case "given":  # a layer holds its array in display order, in memory
+            volume = read_nifti(path)
+            return replace(volume, data=np.array(volume.data, order="C"))
+    write = write_labels if "labels" in path.name else write_image
+    return write(path, given.data, given.grid, given.source)
+
+
+def nibabel(verb: str, path: Path, given: Any) -> Any:
+    import nibabel as nib
+
+    match verb:
+        case "open":
+            opened = nib.load(path)
+            return opened, int(np.asanyarray(opened.dataobj)[..., 0].sum())
+        case "read":
+            return np.asanyarray(nib.load(path).dataobj)
+        case "given":
+            return np.array(nib.load(path).dataobj, order="F")
+        case "frame":
+            opened = nib.load(path)
+            return opened, int(np.asarray(opened.dataobj[..., 57]).sum())
+        case "next":
+            return int(np.asarray(given[0].dataobj[..., 31]).sum())
+    return nib.Nifti1Image(given, AFFINE).to_filename(path)
+
+
+def simple_itk(verb: str, path: Path, given: Any) -> Any:
+    import SimpleITK as sitk
+
+    match verb:
+        case "open" | "frame":
+            opened = sitk.ReadImage(str(path))
+            at = 57 if verb == "frame" else 0
+            return opened, int(sitk.GetArrayViewFromImage(opened)[at].sum())
+        case "read" | "given":
+            return sitk.ReadImage(str(path))
+        case "next":
+            return int(sitk.GetArrayViewFromImage(given[0])[31].sum())
+    return sitk.WriteImage(given, str(path))
+
+
+LIBRARIES: dict[str, Callable[[str, Path, Any], Any]] = {
+    "ours": ours,
+    "nibabel": nibabel,
+    "SimpleITK": simple_itk,
+}
+
+
+def measure(library: str, task: str, folder: Path) -> tuple[float, float]:
+    """Seconds of a task, and megabytes at its peak beyond the array that it reads or writes."""
+    run_task(library, task, folder / "small")  # imports, and what is looked up once
+    return run_task(library, task, folder)
+
+
+def run_task(library: str, task: str, folder: Path) -> tuple[float, float]:
+    verb, kind, suffix = task.split()
+    function, path, given = LIBRARIES[library], place(folder, kind, suffix), None
+    if verb == "write":
+        given = function("given", place(folder, kind, ".nii"), None)
+        path = folder / f"{library}_{kind}{suffix}"
+        path.unlink(missing_ok=True)
+    if verb == "next":
+        given = function("frame", path, None)
+    before = memory_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the mark so far
+    began = time.perf_counter()
+    kept = function(verb, path, given)
+    seconds = time.perf_counter() - began
+    extra = memory_mb("VmHWM") - before
+    if verb == "read":
+        extra -= getattr(kept, "nbytes", 0) / 1e6 or kept.GetSizeOfPixelComponent() * (
+            kept.GetNumberOfPixels() / 1e6
+        )
+    return seconds, extra
+
+
+def memory_mb(mark: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(mark):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise OSError(f"This system does not tell {mark}.")
+
+
+@dataclass(frozen=True)
+class IO:
+    """Time and weigh reading and writing of a 512 x 512 x 300 CT and its label map."""
+
+    repeats: int = 5
+    tasks: tuple[str, ...] = tuple(TASKS)
+    output: Path | None = None
+    """Where to put the figures as JSON."""
+
+    def run(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        with (
+            tempfile.TemporaryDirectory() as name,
+            ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool,
+        ):
+            folder = Path(name)
+            pool.submit(make_files, folder / "small", (8, 8, 4), (8, 8, 4, 60)).result()
+            pool.submit(make_files, folder).result()
+            sizes = {p.name: round(p.stat().st_size / 1e6, 2) for p in folder.glob("nii.gz/*")}
+            figures: dict[str, dict[str, tuple[float, float]]] = {}
+            for task in self.tasks:
+                runs: dict[str, list[tuple[float, float]]] = {one: [] for one in LIBRARIES}
+                for _ in range(self.repeats):  # in turn, so that a busy machine is busy for all
+                    for one, its in runs.items():
+                        its.append(pool.submit(measure, one, task, folder).result())
+                figures[task] = {
+                    one: (median(s for s, _ in its), median(m for _, m in its))
+                    for one, its in runs.items()
+                }
+        print(f"MB gzipped by nibabel: {sizes}; median of {self.repeats}\n")
+        print(table(figures))
+        if self.output:
+            self.output.write_text(json.dumps({"MB": sizes, "seconds, MB": figures}, indent=1))
+
+
+def table(figures: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """Markdown; the last column says what ours misses of its targets."""
+    lines = [
+        "| task | ours s | nibabel s | SimpleITK s | ours / nibabel | extra MB | target |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for task, of in figures.items():
+        seconds, extra = of["ours"]
+        peer = of["nibabel"][0]
+        missed = []
+        if seconds > (limit := TASKS.get(task) or float("inf")):
+            missed.append(f"over {limit} s")
+        if task.startswith("read") and seconds > peer:
+            missed.append("slower than nibabel")
+        if not task.startswith(("frame", "next")) and extra > EXTRA_MB:
+            missed.append(f"over {EXTRA_MB} MB")
+        memory = " / ".join(f"{of[one][1]:.0f}" for one in LIBRARIES)
+        times = " | ".join(f"{of[one][0]:.3f}" for one in LIBRARIES)
+        ratio = seconds / peer
+        lines.append(
+            f"| {task} | {times} | {ratio:.2f} | {memory} | {', '.join(missed) or 'met'} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    tyro.cli(IO).run()
