@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam3d.io import NiftiSource, is_labels
+from napari_sam3d.io.checks import is_large
 from napari_sam3d.io.write import label_dtype
 from napari_sam3d.volume import Grid, Volume
 
@@ -16,10 +18,15 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.types import LayerDataTuple
 
+    from napari_sam3d.io import NiftiImage
+    from napari_sam3d.io.label_names import LabelName
+
 METADATA = "napari_sam3d"
 """Key of `layer.metadata` under which the NIfTI source is kept, as `NiftiSource.as_dict`."""
 
 AXIS_LABELS = ("I", "P", "L")
+_ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
+_MANY = 256
 _MM_PER_UNIT = {
     "nanometer": 1e-6,
     "micrometer": 1e-3,
@@ -34,41 +41,80 @@ _MM_PER_UNIT = {
 }
 
 
-def layer_data(volume: Volume, as_labels: bool | None = None) -> LayerDataTuple:
-    """What napari needs to show a volume: array, layer settings, layer type.
+def layer_data(
+    image: NiftiImage | Volume, as_labels: bool | None = None, names: Sequence[LabelName] = ()
+) -> LayerDataTuple:
+    """What napari needs to show an image: array, layer settings, layer type.
 
     Parameters
     ----------
-    volume
-        The volume; its array is not copied for an image, and is for labels, to be painted on.
+    image
+        A file or a volume; its array is not copied for an image, and is for labels, to be painted
+        on, unless memory does not hold it.
     as_labels
         Whether it is a label map; None decides by its header, name and values.
+    names
+        Names and colours of the labels, for a label map.
     """
-    said_labels = as_labels is not False and is_labels(volume)
+    said_labels = as_labels is not False and is_labels(image)
     if as_labels is None:
         as_labels = said_labels
-    scale, translate = volume.grid.layer_transform()
+    axes, rgb, step = "", False, None
+    if isinstance(image, Volume):
+        grid, source = image.grid, image.source
+    else:
+        grid, source = image.source.grid, image.source
+        axes, rgb, step = image.axes, image.rgb, image.time_step
+    scale, translate = grid.layer_transform()
     kept: dict[str, Any] = {}
-    if volume.source is not None:
+    if source is not None:
         kept[METADATA] = {
-            **volume.source.as_dict(),
-            "tilt_deg": volume.grid.tilt_deg,
+            **source.as_dict(),
+            "tilt_deg": grid.tilt_deg,
             "is_labels": said_labels,
         }
     meta = {
-        "name": _stem(volume.name),
-        "scale": scale,
-        "translate": translate,
-        "units": ("mm",) * 3,
-        "axis_labels": AXIS_LABELS,
+        "name": _stem(image.name),
+        "scale": (*((step or 1.0) if axis == "T" else 1.0 for axis in axes), *scale),
+        "translate": (*(0.0 for _ in axes), *translate),
+        "units": (*("s" if axis == "T" else "pixel" for axis in axes), *("mm",) * 3),
+        "axis_labels": (*axes, *AXIS_LABELS),
         "metadata": kept,
     }
     if not as_labels:
-        return volume.data, meta, "image"
-    dtype = volume.data.dtype
-    if dtype.kind == "f":
-        dtype = label_dtype(volume.data.astype(np.int64))
-    return np.array(volume.data, dtype, order="C"), meta, "labels"
+        return image.data, {**meta, "rgb": True} if rgb else meta, "image"
+    return _to_paint_on(image.data), {**meta, **names_meta(names)}, "labels"
+
+
+def names_meta(names: Sequence[LabelName]) -> dict[str, Any]:
+    """Layer settings of a Labels layer whose labels have these names and colours."""
+    meta: dict[str, Any] = {}
+    if names:
+        texts = {0: "background", **{it.id: it.name for it in names if it.name}}
+        meta["features"] = {"index": list(texts), "name": list(texts.values())}
+    colors = {it.id: it.color for it in names if it.color is not None}
+    if colors:
+        from napari.utils.colormaps import DirectLabelColormap, label_colormap
+
+        # the others keep the colours that napari gives them; beyond a byte they share one
+        usual = label_colormap(49, 0.5)
+        ids = {*range(1, 256), *(it.id for it in names)} - {0}
+        rest = {label: usual.map(label) for label in ids}
+        chosen = {**rest, **colors, 0: "transparent", None: usual.map(_MANY)}
+        meta["colormap"] = DirectLabelColormap(color_dict=chosen)
+    return meta
+
+
+def _to_paint_on(data: Any) -> Any:
+    """A copy of a label map in a type that napari draws fast, where memory holds it."""
+    dtype = data.dtype
+    if dtype.kind == "f" or dtype.itemsize > 2:  # napari converts the whole of such at each stroke
+        ends = np.array([np.asarray(data.min()), np.asarray(data.max())])
+        with suppress(ValueError):  # ids that fit into unsigned 64 bits alone stay there
+            dtype = label_dtype(ends.astype(np.int64) if dtype.kind == "f" else ends)
+    if not isinstance(data, np.ndarray) or is_large(data.size * dtype.itemsize):
+        return data.astype(dtype, copy=False)
+    return np.array(data, dtype, order="C")
 
 
 def volume_from_layer(layer: Image | Labels) -> Volume:
@@ -129,6 +175,29 @@ def volume_from_layer_data(data: Any, meta: Mapping[str, Any]) -> Volume:
     return Volume(np.asarray(data), grid, name, source)
 
 
+def layer_grid(layer: Image | Labels) -> Grid:
+    """Grid of the last three axes of a layer by its scale and translation.
+
+    Raises
+    ------
+    ValueError
+        When it has fewer axes, or is rotated or sheared.
+    """
+    shape = np.shape(layer.data[0] if layer.multiscale else layer.data)[: layer.ndim]
+    if len(shape) < 3:
+        raise ValueError(f"{layer.name} has {len(shape)} dimensions; three are needed.")
+    inner, outer = slice(-3, None), slice(len(shape) - 3, None)
+    meta = {
+        "scale": layer.scale[inner],
+        "translate": layer.translate[inner],
+        "rotate": layer.rotate[inner, inner],
+        "shear": layer.shear[inner],  # of an upper triangle, row by row, the last is theirs
+        "affine": layer.affine.affine_matrix[outer, outer],
+        "units": layer.units[inner],
+    }
+    return _grid(shape[inner], meta, layer.name)
+
+
 def source_of(meta: Mapping[str, Any]) -> NiftiSource | None:
     """The NIfTI source that layer settings carry, when there is one."""
     try:
@@ -185,6 +254,5 @@ def _same_place(grid: Grid, true: Grid) -> bool:
 
 
 def _stem(name: str) -> str:
-    """File name without .nii or .nii.gz."""
-    stem = name.removesuffix(".gz") if name.lower().endswith(".nii.gz") else name
-    return str(Path(stem).stem) if stem.lower().endswith(".nii") else stem
+    """File name without .nii, .nii.gz and the like."""
+    return _ENDING.sub("", name)

@@ -12,7 +12,7 @@ from npe2 import PluginManifest
 from napari_sam3d._tests.plugin.conftest import MANIFEST
 from napari_sam3d.plugin.segment_widget import SegmentWidget
 
-KNOWN_MENUS = {"napari/layers/segment"}
+KNOWN_MENUS = {"napari/file/io_utilities", "napari/layers/segment"}
 """Menus that napari lets plugins add to; it ignores others in silence."""
 
 
@@ -42,7 +42,9 @@ def test_menus_are_ones_that_napari_shows(manifest: PluginManifest) -> None:
     assert set(manifest.contributions.menus) <= KNOWN_MENUS
 
 
-@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "sub-01.ses.2.nii.gz", "A.NII.GZ"])
+@pytest.mark.parametrize(
+    "name", ["a.nii", "a.nii.gz", "sub-01.ses.2.nii.gz", "A.NII.GZ", "a.hdr", "a.img"]
+)
 def test_nifti_files_are_ours(npe2pm, manifest, name) -> None:
     npe2pm.register(manifest)
     commands = [reader.command for reader in npe2pm.iter_compatible_readers([name])]

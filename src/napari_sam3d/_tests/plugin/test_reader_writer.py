@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels, Layer
 
-from napari_sam3d._tests.nifti_files import AFFINE, SHAPE, nifti, numbers, put
-from napari_sam3d.io import NiftiError, read_nifti
-from napari_sam3d.plugin import sample_data
-from napari_sam3d.plugin.layers import METADATA, source_of, volume_from_layer
-from napari_sam3d.plugin.reader import get_reader, read
+from napari_sam3d._tests.nifti_files import AFFINE, nifti, put
+from napari_sam3d.io import read_nifti
+from napari_sam3d.plugin.layers import source_of, volume_from_layer
+from napari_sam3d.plugin.reader import read
 from napari_sam3d.plugin.writer import write_multi, write_single
 
 OBLIQUE = AFFINE.copy()
@@ -28,24 +27,6 @@ def save(path, layer) -> list[str]:
     return write_single(str(path), data, meta)
 
 
-def test_reader_goes_by_name():
-    assert get_reader("a/b.NII.gz") is read
-    assert get_reader(["a.nii", "b.nii.gz"]) is read
-    assert get_reader("a.gz") is None
-    assert get_reader(["a.nii", "b.tif"]) is None
-    assert get_reader([]) is None
-
-
-def test_image_layer(image):
-    assert isinstance(image, Image)
-    assert image.name == "scan"
-    assert image.data.shape == SHAPE[::-1]
-    assert [str(u) for u in image.units] == ["millimeter"] * 3
-    assert image.axis_labels == ("I", "P", "L")
-    assert image.metadata[METADATA]["tilt_deg"] > 10
-    np.testing.assert_array_equal(image.affine.affine_matrix, np.eye(4))
-
-
 def test_label_files_become_labels_that_can_be_painted(tmp_path):
     path = put(tmp_path / "case_seg.nii", nifti(dtype="f4"))
     layer = open_layer(path)
@@ -54,47 +35,6 @@ def test_label_files_become_labels_that_can_be_painted(tmp_path):
     layer.data[0, 0, 0] = 77
     assert save(path, layer) == [str(path)]  # back over the file it came from
     assert open_layer(path).data[0, 0, 0] == 77
-
-
-def test_layer_to_volume_has_the_true_grid(image, tmp_path):
-    volume = volume_from_layer(image)
-    assert volume.grid == read_nifti(tmp_path / "scan.nii.gz").grid
-    assert volume.source is not None
-    assert volume.data is image.data
-
-
-def test_moved_layers_lose_their_source(image):
-    image.translate = np.add(image.translate, 5)
-    volume = volume_from_layer(image)
-    assert volume.source is None
-    assert volume.grid.tilt_deg == 0
-    np.testing.assert_allclose(volume.grid.to_world([0, 0, 0]), image.translate)
-
-
-@pytest.mark.parametrize(
-    ("unit", "factor"), [("pixel", 1), ("mm", 1), ("um", 1e-3), ("nm", 1e-6), ("cm", 10)]
-)
-def test_any_layer_is_a_volume_in_millimetres(unit, factor):
-    layer = Image(np.zeros((2, 3, 4)), scale=(3, 2, 1), translate=(1, 2, 3), units=(unit,) * 3)
-    grid = volume_from_layer(layer).grid
-    np.testing.assert_allclose(grid.spacing, np.array([3, 2, 1]) * factor)
-    np.testing.assert_allclose(grid.to_world([0, 0, 0]), np.array([1, 2, 3]) * factor)
-
-
-@pytest.mark.parametrize(
-    ("layer", "words"),
-    [
-        (Image(np.zeros((4, 4)), name="flat"), "flat has 2 dimensions"),
-        (Image(np.zeros((2, 2, 4, 4)), name="film"), "film has 4 dimensions"),
-        (Image(np.zeros((4, 4, 4, 3)), rgb=True, name="photo"), "photo is a colour image"),
-        (Image(np.zeros((4, 4, 4)), rotate=(0, 0, 20), name="turned"), "turned is rotated"),
-        (Image(np.zeros((4, 4, 4)), shear=(0.1, 0, 0), name="leaning"), "leaning is rotated"),
-        (Image([np.zeros((4, 4, 4)), np.zeros((2, 2, 2))], name="levels"), "levels is multiscale"),
-    ],
-)
-def test_layers_that_are_no_volume_are_refused(layer, words):
-    with pytest.raises(ValueError, match=words):
-        volume_from_layer(layer)
 
 
 def test_labels_with_the_metadata_of_the_image_get_its_header(image, tmp_path):
@@ -149,29 +89,3 @@ def test_several_layers_go_into_several_files(image, tmp_path):
     assert only.endswith("one.nii")
     with pytest.raises(ValueError, match="no image or labels"):
         write_multi(str(tmp_path / "none.nii"), [points])
-
-
-def test_a_bad_file_is_one_sentence(tmp_path):
-    (tmp_path / "bad.nii").write_bytes(b"nothing")
-    with pytest.raises(NiftiError, match=r"^bad\.nii is not a NIfTI file"):
-        read(str(tmp_path / "bad.nii"))
-
-
-def test_warnings_and_tilt_are_shown(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_sam3d.plugin.reader.show_warning", shown.append)
-    monkeypatch.setattr("napari_sam3d.plugin.reader.show_info", shown.append)
-    read(str(put(tmp_path / "a.nii", nifti(numbers(), codes=(0, 0)))))
-    read(str(put(tmp_path / "b.nii", nifti(sform=OBLIQUE))))
-    assert "left and right are unknown" in shown[0]
-    assert any("tilt" in text for text in shown[1:])
-
-
-@pytest.mark.parametrize("name", ["phantom", "brain"])
-def test_sample_data(name):
-    layers = [Layer.create(*data) for data in getattr(sample_data, name)()]
-    assert layers[0].name == name
-    assert volume_from_layer(layers[0]).grid.shape == layers[0].data.shape
-    for truth in layers[1:]:
-        assert isinstance(truth, Labels)
-        np.testing.assert_allclose(truth.extent.world, layers[0].extent.world)
