@@ -11,6 +11,8 @@ from napari_sam3d.volume import Volume
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
 
+OBJECTS = "napari_sam3d_objects"
+"""Key in the metadata of a Labels layer under which its objects outlive the dock."""
 _KEPT_ANSWERS = 16
 
 Points = tuple[Point, ...]
@@ -30,12 +32,19 @@ class Object:
         The prediction that the Labels layer shows.
     answers
         Earlier predictions by their points, newest last: undo takes them up again as they were.
+    name
+        What the user calls it; empty when it has no name but its number.
     """
 
     prompts: Prompts = field(default_factory=Prompts)
     settled: Points = ()
     shown: Prediction | None = None
     answers: dict[Points, Prediction] = field(default_factory=dict)
+    name: str = ""
+
+    def title(self, number: int) -> str:
+        """Its name, or else its number."""
+        return self.name or f"Object {number}"
 
     @property
     def askable(self) -> bool:

@@ -16,7 +16,7 @@ from napari_sam3d.plugin.mask_layer import (
     same_place,
     write_mask,
 )
-from napari_sam3d.plugin.objects import Object, Request
+from napari_sam3d.plugin.objects import OBJECTS, Object, Request
 from napari_sam3d.plugin.prompt_layer import PromptLayer, transform
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.volume import Volume
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from napari_sam3d.engine.predictor import Prediction
 
-OBJECTS = "napari_sam3d_objects"
-"""Key in the metadata of the Labels layer under which its objects outlive the dock."""
 _NEW = Object()
 
 

@@ -1,113 +1,164 @@
-"""npe2 writers: image and labels layers as NIfTI files."""
+"""npe2 writers: image and labels layers as NIfTI files, and names of labels as ITK-SNAP's text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from napari.utils.notifications import show_info, show_warning
 
-from napari_sam3d.io import write_image, write_labels
-from napari_sam3d.plugin.layers import METADATA, volume_from_layer_data
-from napari_sam3d.volume import Volume
+from napari_sam3d.io.label_names import write_itksnap
+from napari_sam3d.io.write import with_suffix
+from napari_sam3d.plugin import background
+from napari_sam3d.plugin.export import Export, itksnap_notes, listing, stem
+from napari_sam3d.plugin.names import colors_of, titles_of
+from napari_sam3d.plugin.origin import finest, place_of
+from napari_sam3d.plugin.prepare import prepare, prepare_combined, require_new
 
 if TYPE_CHECKING:
     from napari.types import FullLayerData
 
-_SUFFIX = re.compile(r"(\.nii(\.gz)?)?$", re.IGNORECASE)
+
+class NotSaved(OSError):
+    """Nothing was saved, and why; npe2 would not let a ValueError through to the user."""
 
 
+def _saving(write: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """A writer whose refusals reach the user."""
+
+    @wraps(write)
+    def run(*args: Any) -> list[str]:
+        try:
+            return write(*args)
+        except ValueError as error:
+            raise NotSaved(str(error)) from error
+        except background.Cancelled as error:
+            raise NotSaved("Saving was cancelled.") from error
+
+    return run
+
+
+@_saving
 def write_single(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write one image or labels layer; `.nii.gz` is appended to a name without extension.
 
+    Labels without a NIfTI source get the header of the open image that lies where they lie.
+
     Raises
     ------
-    ValueError, OSError
+    OSError
         With one sentence for the user.
     """
     # npe2 does not say which type the layer has; only images have contrast limits
-    kind = "image" if "contrast_limits" in meta else "labels"
-    if meta.get("rgb"):
-        raise ValueError(f"{meta.get('name')} is a colour image; NIfTI export takes grey values.")
-    volume = volume_from_layer_data(data, meta)
-    return [_write(path, volume, kind, _came_as_labels(meta))]
+    return save([prepare(path, data, meta, is_labels="contrast_limits" not in meta)])
 
 
+@_saving
 def write_multi(path: str, layers: Sequence[FullLayerData]) -> list[str]:
     """Write every labels and image layer to a file of its own.
 
-    With several layers each file gets the name of its layer appended. A labels layer without a
-    source takes the header of an image in the same place. Other layers are left out.
+    With several layers each file gets the name of its layer appended. Other layers are left out.
 
     Raises
     ------
-    ValueError, OSError
+    OSError
         With one sentence for the user.
     """
-    chosen = [
-        (volume_from_layer_data(data, meta), kind, _came_as_labels(meta))
-        for data, meta, kind in layers
-        if kind in ("image", "labels") and not meta.get("rgb")
-    ]
-    if not chosen:
-        raise ValueError("There is no image or labels layer among those to save.")
-    images = [volume for volume, kind, _ in chosen if kind == "image"]
-    written: list[str] = []
-    for volume, kind, came_as_labels in chosen:
-        if kind == "labels" and volume.source is None:
-            volume = _with_source_of(volume, images)
-        own = path if len(chosen) == 1 else _numbered(path, volume.name, written)
-        written.append(_write(own, volume, kind, came_as_labels))
+    chosen = _of_kind(layers, "image", "labels")
+    exports: list[Export] = []
+    for data, meta, kind in chosen:
+        own = path if len(chosen) == 1 else _numbered(path, str(meta.get("name")), exports)
+        exports.append(prepare(own, data, meta, kind == "labels"))
+    if len(exports) > 1:  # napari has asked about the name that was typed only
+        require_new(export.path for export in exports)
+    return save(exports, _left_out(layers, chosen))
+
+
+@_saving
+def write_combined(path: str, layers: Sequence[FullLayerData]) -> list[str]:
+    """Write all labels layers into one label map, upper layers over lower ones.
+
+    Raises
+    ------
+    OSError
+        With one sentence for the user.
+    """
+    chosen = _of_kind(layers, "labels")
+    export, notes = prepare_combined(path, chosen)
+    return save([export], (*_left_out(layers, chosen), *notes))
+
+
+@_saving
+def write_label_text(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write the names of a labels layer as ITK-SNAP's label description.
+
+    Raises
+    ------
+    OSError
+        With one sentence for the user.
+    """
+    place = place_of(data, meta)
+    export = Export(
+        Path(path), finest(data, meta), place.grid, titles=titles_of(meta), colors=colors_of(meta)
+    )
+    names = export.names()
+    written = write_itksnap(path, names, overwrite=True)  # napari's dialog has asked
+    _tell(itksnap_notes(names))
+    return [str(written)]
+
+
+def save(exports: Sequence[Export], notes: Sequence[str] = ()) -> list[str]:
+    """Write files in the background; the notes, and what else there is to know, are shown."""
+    what = exports[0].path.name if len(exports) == 1 else f"{len(exports)} files"
+    written = background.run(write_all(exports), f"Saving {what}")
+    if notes:
+        show_info(" ".join([f"Saved {listing(path.name for path, _ in written)}.", *notes]))
+    _tell([note for _, own in written for note in own])
+    return [str(path) for path, _ in written]
+
+
+def write_all(
+    exports: Sequence[Export],
+) -> Generator[float, None, list[tuple[Path, tuple[str, ...]]]]:
+    """Write one after the other, yielding the share that is done."""
+    written = []
+    for number, export in enumerate(exports):
+        yield number / len(exports)
+        written.append(export.write())
     return written
 
 
-def _write(path: str, volume: Volume, kind: str, came_as_labels: bool) -> str:
-    if kind == "image":
-        target = write_image(path, volume.data, volume.grid, volume.source, overwrite=True)
-    else:
-        target = write_labels(
-            path,
-            volume.data,
-            volume.grid,
-            volume.source,
-            overwrite=True,  # napari's dialog has asked
-            replace_source=came_as_labels,
-        )
-    return str(target)
+def _of_kind(layers: Sequence[FullLayerData], *kinds: str) -> list[FullLayerData]:
+    chosen = [layer for layer in layers if layer[2] in kinds]
+    if not chosen:
+        raise ValueError(f"There is no {' or '.join(kinds)} layer among those to save.")
+    return chosen
 
 
-def _came_as_labels(meta: dict[str, Any]) -> bool:
-    """Whether the layer was read from a label file, which may be saved over."""
-    return bool(meta.get("metadata", {}).get(METADATA, {}).get("is_labels"))
+def _left_out(layers: Sequence[FullLayerData], chosen: Sequence[FullLayerData]) -> list[str]:
+    others = [str(meta.get("name")) for _, meta, kind in layers if kind not in _kinds(chosen)]
+    return [f"Left out: {listing(others)}."] if others else []
 
 
-def _with_source_of(labels: Volume, images: Sequence[Volume]) -> Volume:
-    """The labels with the source of the only image that lies where they lie, if there is one."""
-    scale, translate = labels.grid.layer_transform()
-    found = [
-        image
-        for image in images
-        if image.source is not None
-        and image.grid.shape == labels.grid.shape
-        and np.allclose(image.grid.layer_transform(), (scale, translate), atol=1e-3 * min(scale))
-    ]
-    if len(found) != 1:
-        return labels
-    return replace(labels, grid=found[0].grid, source=found[0].source)
+def _kinds(layers: Sequence[FullLayerData]) -> set[str]:
+    return {kind for _, _, kind in layers}
 
 
-def _numbered(path: str, layer_name: str, taken: Sequence[str]) -> str:
+def _numbered(path: str, layer_name: str, taken: Sequence[Export]) -> str:
     """Path with the layer's name before the extension, and a number when that is taken."""
-    end = _SUFFIX.search(path)
-    assert end is not None
-    suffix = end.group() or ".nii.gz"
+    whole = with_suffix(path)
+    base, suffix = stem(whole), whole.name[len(stem(whole)) :]
     safe = re.sub(r"[^\w.-]+", "_", layer_name).strip("_.") or "layer"
-    base = f"{path[: end.start()]}_{safe}"
-    candidate, number = base + suffix, 2
-    names = {Path(t).name for t in taken}
-    while Path(candidate).name in names:
-        candidate, number = f"{base}-{number}{suffix}", number + 1
-    return candidate
+    names = {export.path.name.lower() for export in taken}
+    candidate, number = f"{base}_{safe}{suffix}", 2
+    while candidate.lower() in names:
+        candidate, number = f"{base}_{safe}-{number}{suffix}", number + 1
+    return str(whole.with_name(candidate))
+
+
+def _tell(notes: Sequence[str]) -> None:
+    if notes:
+        show_warning(" ".join(dict.fromkeys(notes)))

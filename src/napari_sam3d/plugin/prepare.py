@@ -1,0 +1,196 @@
+"""From layers to exports: finds the file whose voxels they have, and asks before harm is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+import numpy as np
+
+from napari_sam3d.io import NiftiSource
+from napari_sam3d.io.write import with_suffix
+from napari_sam3d.plugin import questions
+from napari_sam3d.plugin.combine import combine
+from napari_sam3d.plugin.export import Export, listing
+from napari_sam3d.plugin.layers import source_of
+from napari_sam3d.plugin.names import colors_of, titles_of
+from napari_sam3d.plugin.origin import came_as_labels, finest, open_files, place_of, sources_at
+from napari_sam3d.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.types import FullLayerData
+    from qtpy.QtWidgets import QWidget
+
+
+def prepare(
+    path: str | Path,
+    data: Any,
+    meta: Mapping[str, Any],
+    is_labels: bool,
+    parent: QWidget | None = None,
+) -> Export:
+    """The export of one layer.
+
+    Parameters
+    ----------
+    path
+        The file; `.nii.gz` is appended to a name without extension.
+    data, meta
+        As `as_layer_data_tuple` gives them.
+    is_labels
+        Whether it is a Labels layer, else an Image.
+    parent
+        Window that questions belong to.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when the layer is no volume, or an answer was needed and not given.
+    """
+    layers = _open_layers()
+    volume = place_of(data, meta)
+    if is_labels and volume.source is None:
+        volume = _with_source(volume, layers, parent)
+    own = source_of(meta) if is_labels and came_as_labels(meta) else None
+    target = with_suffix(path)
+    return Export(
+        path=target,
+        data=finest(data, meta),
+        grid=volume.grid,
+        source=volume.source,
+        is_labels=is_labels,
+        rgb=bool(meta.get("rgb")),
+        titles=titles_of(meta) if is_labels else {},
+        colors=colors_of(meta),
+        replace_source=_may_replace(target, volume, own, layers, parent),
+    )
+
+
+def prepare_combined(
+    path: str | Path, labels: Sequence[FullLayerData], parent: QWidget | None = None
+) -> tuple[Export, tuple[str, ...]]:
+    """The export of several Labels layers as one map, upper layers last; and what it changed.
+
+    Raises
+    ------
+    ValueError
+        As `prepare`; also when the layers do not have the same voxels.
+    """
+    volumes = [place_of(data, meta) for data, meta, _ in labels]
+    maps = [finest(data, meta) for data, meta, _ in labels]
+    for array, volume in zip(maps, volumes, strict=True):
+        if np.shape(array) != np.shape(maps[0]) or not _same_voxels(volume, volumes[0]):
+            raise ValueError(
+                f"{volume.name} does not have the voxels of {volumes[0].name}; save them to a file "
+                "each."
+            )
+    layers, target = _open_layers(), with_suffix(path)
+    origin = next((volume for volume in volumes if volume.source is not None), None)
+    origin = origin or _with_source(volumes[0], layers, parent)
+    replace_source = _may_replace(target, origin, None, layers, parent)
+    made = combine([np.asarray(array) for array in maps])
+    titles: dict[int, str] = {}
+    colors: dict[int, Any] = {}
+    notes = []
+    for (_, meta, _), ids in zip(labels, made.ids, strict=True):
+        layer, own = str(meta.get("name")), titles_of(meta)
+        titles |= {new: f"{layer}: {own.get(old) or old}" for old, new in ids.items()}
+        found = colors_of(meta)(ids)
+        colors |= {ids[old]: color for old, color in found.items()}
+        moved = [f"{old} is {new}" for old, new in ids.items() if old != new]
+        if moved:
+            notes.append(f"Labels of {layer} that were taken have new numbers: {listing(moved)}.")
+    if made.shared:
+        notes.append(
+            f"{made.shared} voxels are in several layers; each has the label of the upper one."
+        )
+    export = Export(
+        path=target,
+        data=made.labels,
+        grid=origin.grid,
+        source=origin.source,
+        titles=titles,
+        colors=lambda labels: dict(colors),
+        replace_source=replace_source,
+    )
+    return export, tuple(notes)
+
+
+def require_new(paths: Iterable[Path], parent: QWidget | None = None) -> None:
+    """ValueError when a file exists that the user does not want to be replaced."""
+    existing = [path.name for path in paths if path.exists()]
+    if not existing:
+        return
+    what = "exists" if len(existing) == 1 else "exist"
+    answer = questions.allow(f"{listing(existing)} {what} already.", "Replace", parent)
+    if not answer:
+        raise ValueError(
+            f"Nothing was saved: {listing(existing)} {what} already; choose another name."
+        )
+
+
+def _open_layers() -> list[Layer]:
+    viewer = napari.current_viewer()
+    return [] if viewer is None else list(viewer.layers)
+
+
+def _with_source(volume: Volume, layers: Sequence[Layer], parent: QWidget | None) -> Volume:
+    """Labels with the source of an image that lies where they lie; the user picks one of many."""
+    found = sources_at(volume, layers)
+    if len(found) < 2:
+        return next(iter(found.values()), volume)
+    names = list(found)
+    chosen = questions.choose(
+        f"Several images have the shape of {volume.name}, but say different things about their "
+        "place.\nOn which of them was it drawn?",
+        names,
+        parent,
+    )
+    if chosen is None:
+        raise ValueError(
+            f"{volume.name} could have been drawn on {listing(names)}, which lie in different "
+            "places; convert one of them to labels and draw in that layer."
+        )
+    return found[names[chosen]]
+
+
+def _may_replace(
+    target: Path,
+    volume: Volume,
+    own: NiftiSource | None,
+    layers: Sequence[Layer],
+    parent: QWidget | None,
+) -> bool:
+    """Whether the target is an open file that may be replaced; ValueError when it may not."""
+    if own is not None and _same_file(target, own.path):
+        return True  # a label map goes back to where it came from
+    files = open_files(layers)
+    if volume.source is not None:
+        files.setdefault(volume.source.path, volume.name)
+    name = next((name for path, name in files.items() if _same_file(target, path)), None)
+    if name is None:
+        return False
+    text = f"{target.name} is the file of the open layer {name}."
+    if questions.allow(f"{text}\nReplacing it cannot be undone.", "Replace", parent):
+        return True
+    raise ValueError(f"{text[:-1]}; choose another name for this file.")
+
+
+def _same_file(target: Path, path: str) -> bool:
+    """Whether both are one file, by whatever name or link."""
+    if not path:
+        return False
+    if os.path.exists(target) and os.path.exists(path):
+        return os.path.samefile(target, path)
+    return os.path.realpath(target) == os.path.realpath(path)
+
+
+def _same_voxels(volume: Volume, other: Volume) -> bool:
+    place = other.grid.layer_transform()
+    near = 1e-3 * min(place[0])
+    same = np.allclose(volume.grid.layer_transform(), place, atol=near)
+    return volume.grid.shape == other.grid.shape and bool(same)
