@@ -197,7 +197,20 @@ def _target(path: str | Path, source: NiftiSource, overwrite: bool, replace_sour
         raise ValueError(f"{target.name} is the image itself; choose another name for this file.")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists already; choose another name or allow overwriting.")
+    twin = _twin(target)
+    if twin.exists() and not target.exists():
+        # nifti_clib, and so ITK, takes the header of x.nii.gz and the voxels of x.nii
+        raise ValueError(
+            f"{twin.name} is in the same folder, and many programs would show its voxels as those "
+            f"of {target.name}; choose another name."
+        )
     return target
+
+
+def _twin(target: Path) -> Path:
+    """The same name with the other ending: x.nii for x.nii.gz, and the other way round."""
+    name = target.name
+    return target.with_name(name[:-3] if name.lower().endswith(".gz") else f"{name}.gz")
 
 
 def _write(

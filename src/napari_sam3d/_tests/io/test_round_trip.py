@@ -387,3 +387,17 @@ def test_links_and_permissions(tmp_path):
     assert read_nifti(real).data.all()
     assert real.stat().st_mode & 0o777 == 0o600
     assert new.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("old", "new"), [("x.nii", "x.nii.gz"), ("x.nii.gz", "x.nii")])
+def test_no_file_is_put_beside_its_twin(tmp_path, old, new):
+    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
+    grid = Grid.from_spacing((2, 2, 2), (1, 1, 1))
+    write_labels(tmp_path / old, np.ones((2, 2, 2), int), grid)
+    with pytest.raises(ValueError, match=rf"{old} is in the same folder.*{new}"):
+        write_labels(tmp_path / new, np.full((2, 2, 2), 2), grid)
+    # the reason: the voxels of x.nii under the name of x.nii.gz
+    put(tmp_path / new, nifti(np.full((2, 2, 2), 2, "u1")))
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "x.nii.gz")))
+    assert (voxels == (1 if old == "x.nii" else 2)).all()
+    write_labels(tmp_path / new, np.full((2, 2, 2), 3), grid, overwrite=True)
