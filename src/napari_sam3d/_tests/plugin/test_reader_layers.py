@@ -158,8 +158,6 @@ def test_labels_have_their_names_and_colours(tmp_path):
     for other in (1, 6, 200, 300):
         np.testing.assert_allclose(layer.get_color(other), usual.get_color(other))
     assert layer.get_color(1000)[3] == 1
-    where = layer.data_to_world(np.argwhere(layer.data == 5)[0])
-    assert "liver" in layer.get_status(where, world=True)["coordinates"]
 
 
 def test_names_alone_leave_the_colours_to_napari(tmp_path):
