@@ -20,7 +20,8 @@ RAS_TO_WORLD = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 
 """From (R, A, S) mm to the world of a `Grid`, (-S, -A, -R) mm; it is its own inverse."""
 
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}
-_LONGEST_NIFTI1 = 32767
+LONGEST_NIFTI1 = 32767
+"""Voxels along an axis of a NIfTI-1 file, at most."""
 _FRESH_CODE = 2  # "aligned": coordinates come from the layer, not from a scanner
 
 
@@ -132,6 +133,7 @@ class NiftiSource:
         )
 
 
+@np.errstate(all="ignore")  # what comes of odd numbers is looked at, not warned of
 def describe(header: Header, path: str, extensions: bytes = b"") -> NiftiSource:
     """The source of a checked header.
 
@@ -191,7 +193,7 @@ def fresh_source(grid: Grid) -> NiftiSource:
 
 def fresh_header(shape: Shape3, affine: np.ndarray) -> Header:
     """Little-endian header that says an affine, (i, j, k) to (R, A, S) mm, in both forms."""
-    header = (Nifti2Header if max(shape) > _LONGEST_NIFTI1 else Header)(endianness="<")
+    header = (Nifti2Header if max(shape) > LONGEST_NIFTI1 else Header)(endianness="<")
     header["dim"][:4] = [3, *shape]
     header.set_qform(affine, _FRESH_CODE)
     header.set_sform(affine, _FRESH_CODE)

@@ -17,7 +17,7 @@ from nibabel import Nifti1Header as Header
 from napari_sam3d.io.affine import stored_view
 from napari_sam3d.io.atomic import real_target, replacing
 from napari_sam3d.io.labels import LABEL_INTENT
-from napari_sam3d.io.source import NiftiSource, fresh_source
+from napari_sam3d.io.source import LONGEST_NIFTI1, NiftiSource, fresh_source
 from napari_sam3d.volume import Grid
 
 _SUFFIX = re.compile(r"(\.nii)?(\.gz)?$", re.IGNORECASE)
@@ -172,6 +172,11 @@ def _header(shape: tuple[int, ...], source: NiftiSource) -> Header:
     stored = [*source.stored_shape, *extra]
     if extra and extra == [int(n) for n in header["dim"][4:6] if n > 1]:
         stored = [int(n) for n in header["dim"][1:6]]  # components stay where they were
+    if max(stored) > LONGEST_NIFTI1 and header.sizeof_hdr == 348:
+        raise ValueError(
+            f"An axis of {max(stored)} is too long for the format of {Path(source.path).name}, "
+            f"which takes {LONGEST_NIFTI1}; save a part of it."
+        )
     header["dim"] = [len(stored), *stored, *[1] * (7 - len(stored))]
     header["vox_offset"] = header.sizeof_hdr + 4
     header["magic"] = header.single_magic

@@ -62,6 +62,13 @@ def test_series_and_their_frames_are_saved(tmp_path):
     np.testing.assert_array_equal(one.data, image.data[1])
 
 
+def test_series_too_long_for_their_format_are_refused(tmp_path):
+    image = open_nifti(put(tmp_path / "a.nii", nifti(numbers((1, 1, 1)))))
+    frames = np.zeros((32768, 1, 1, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"32768 is too long for the format of a\.nii"):
+        write_labels(tmp_path / "b.nii", frames, image.source.grid, image.source)
+
+
 def test_components(tmp_path):
     stored = series()[..., None, :]  # (i, j, k, 1, c)
     image = open_nifti(put(tmp_path / "a.nii", nifti(stored, intent=1007)))
