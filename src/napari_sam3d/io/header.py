@@ -109,6 +109,7 @@ def _check_pair(said: bool, pair: bool, name: str, warnings: list[str]) -> None:
         raise NiftiError(f"{name} is marked as a single file, not as half of a pair; name it .nii.")
 
 
+@np.errstate(all="ignore")  # odd numbers are looked at, not warned of
 def _from_analyze(old: Header, name: str) -> Header:
     """A NIfTI header that says what an ANALYZE one means, by nibabel's convention."""
     i, j, k = [*_shape(old, name), 1][:3]
