@@ -17,6 +17,8 @@ _AT_ONCE_S = 0.05
 """What is over after this long needs no event loop of its own."""
 _SHOW_AFTER_S = 0.5
 _POLL_MS = 20
+_OURS = 1
+"""What a loop returns when it was not the application that ended it."""
 
 
 class Cancelled(Exception):
@@ -105,17 +107,18 @@ def _wait(work: _Work, title: str) -> None:
         else:
             dialog.setValue(round(1000 * work.done))
         if work.over.is_set():
-            loop.quit()
+            loop.exit(_OURS)
 
     poll.timeout.connect(look)
     poll.start()
     try:
         # no click or key reaches the window before the dialog stands in front of it
-        if not work.over.is_set():
-            QTimer.singleShot(round(1000 * (_SHOW_AFTER_S - _AT_ONCE_S)), loop.quit)
-            loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
-        if not work.over.is_set():
+        QTimer.singleShot(round(1000 * (_SHOW_AFTER_S - _AT_ONCE_S)), lambda: loop.exit(_OURS))
+        if loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents) != _OURS:
+            return  # the application ends
+        if not work.over.is_set() and not work.cancelled.is_set():
             dialog.show()
+        if not work.over.is_set():
             loop.exec()
     finally:
         poll.stop()
@@ -131,6 +134,8 @@ def _dialog(title: str, parent: QWidget | None) -> QProgressDialog:
     dialog.setMinimumDuration(2**31 - 1)  # when it is shown is decided here
     dialog.setAutoClose(False)
     dialog.setAutoReset(False)
+    # while napari starts no other window is shown, and Qt ends with the last one that closes
+    dialog.setAttribute(Qt.WidgetAttribute.WA_QuitOnClose, False)
     return dialog
 
 
