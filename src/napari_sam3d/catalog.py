@@ -19,6 +19,19 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intensity:
+    """The intensities a network was trained on."""
+
+    kind: str
+    """percentiles: clipped there, mean 0 and deviation 1; window: clipped to low and high, then
+    shifted by mean and divided by std; positive: mean and deviation of what is above zero."""
+    low: float = 0.0
+    high: float = 0.0
+    mean: float = 0.0
+    std: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One row of the catalog."""
 
@@ -29,6 +42,13 @@ class ModelSpec:
     """The network, as "module:Class"."""
     patch_shape: Shape3
     """Voxels of the patch the network sees, (z, y, x)."""
+    spacing_mm: float | None = None
+    """Edge of its voxels; None when the patch follows the object."""
+    axes: str = "IPL"
+    """Where the axes of its input point; a letter each of I/S, P/A, L/R."""
+    intensity: Intensity = field(default_factory=lambda: Intensity(kind="percentiles"))
+    mask_shape: Shape3 | None = None
+    """Voxels of the logits it gives and takes, in its own axes; None for those of the patch."""
     prompts: frozenset[str]
     """What it takes, out of foreground, background, mask."""
     weights: Weights

@@ -2,93 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
-import cc3d
-import numpy as np
-import torch
-from scipy.ndimage import binary_dilation
-from torch import Tensor
-
-from napari_sam3d.catalog import ModelSpec, model_spec
-from napari_sam3d.engine.devices import autocast, choose_device, choose_precision
-from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
-from napari_sam3d.engine.patches import fit_patch, zoom_patches
-from napari_sam3d.engine.resample import normalise, resample
+from napari_sam3d.catalog import model_spec
+from napari_sam3d.engine.devices import choose_device
+from napari_sam3d.engine.fixed import FixedPredictor
+from napari_sam3d.engine.following import FollowingPredictor
+from napari_sam3d.engine.prediction import Cancelled, Prediction
 from napari_sam3d.engine.weights import load_model
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
-from napari_sam3d.volume import Grid, Volume, Window
+from napari_sam3d.volume import Volume
 
-_REFITS = 3  # times the patch may follow the mask in one prediction
-_CACHED = 12  # embeddings kept
-_SURE = 4.0  # logit of what is surely background
-_CUT_OFF = 0.5  # share of a face of its patch from which a mask is taken to go on beyond
+__all__ = ["Cancelled", "Prediction", "Predictor", "load_predictor"]
 
 
-class Cancelled(Exception):
-    """Raised inside `predict` when the caller no longer wants the answer."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The mask of one object.
-
-    Parameters
-    ----------
-    mask
-        Boolean block (z, y, x); everything outside the window is background.
-    window
-        Where the block sits in the volume: `labels[prediction.window]` has its shape.
-    patch
-        Grid of the network's last patch, and `logits` on it, float32.
-    score
-        Expected IoU of the mask by the model's own judgement, 0 to 1.
-    seconds
-        Time the prediction took.
-    """
-
-    mask: np.ndarray
-    window: Window
-    patch: Grid
-    logits: np.ndarray
-    score: float
-    seconds: float
-
-    def full(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """The mask on the whole volume, bool (z, y, x)."""
-        out = np.zeros(shape, bool)
-        out[self.window] = self.mask
-        return out
-
-
-@dataclass(frozen=True, eq=False)
-class _View:
-    """What the network said about one patch."""
-
-    patch: Grid
-    logits: Tensor  # (d, h, w)
-    score: float
-
-
-class Predictor:
+class Predictor(Protocol):
     """Runs one loaded model. Not thread-safe: use it from one thread."""
 
-    def __init__(
-        self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
-    ) -> None:
-        self.model = model
-        self.spec = spec
-        self.settings = settings
-        self.device = next(model.parameters()).device
-        self.precision = choose_precision(settings.precision, self.device)
-        self._embeddings: OrderedDict[tuple[int, Grid], tuple[Volume, Any]] = OrderedDict()
+    settings: InferenceSettings
 
-    @torch.inference_mode()
     def predict(
         self,
         volume: Volume,
@@ -98,9 +32,6 @@ class Predictor:
     ) -> Prediction:
         """Mask of the object that the prompts mean.
 
-        At first the mean over patches of several sizes counts. Later clicks start from the patch
-        and the mask of `previous`, and the patch follows the new mask.
-
         Raises
         ------
         ValueError
@@ -108,155 +39,11 @@ class Predictor:
         Cancelled
             When `cancelled()` became true on the way.
         """
-        started = time.perf_counter()
-        prompts.check(volume.grid, volume.name)
-        positions, labels = prompts.arrays()
-        positives = positions[labels == 1]
-
-        def look(patch: Grid, earlier: _View | None) -> _View:
-            if cancelled():
-                raise Cancelled
-            return self._look(volume, patch, positions, labels, earlier)
-
-        if previous is None:
-            patches = zoom_patches(volume.grid, positives, self.spec.patch_shape)
-            view = consensus([look(patch, None) for patch in patches], volume.grid, positives)
-        else:
-            view = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
-            view = look(previous.patch, view)
-            for _ in range(_REFITS):
-                fitted = fit_patch(volume.grid, view.patch, (view.logits > 0).numpy(), positives)
-                if fitted is None:
-                    break
-                view = look(fitted, view)
-        mask, window = paste(view.logits, view.patch, volume.grid, self.settings.threshold)
-        seconds = time.perf_counter() - started
-        logits = view.logits.cpu().numpy()
-        return Prediction(mask, window, view.patch, logits, view.score, seconds)
-
-    def _look(
-        self,
-        volume: Volume,
-        patch: Grid,
-        positions: np.ndarray,
-        labels: np.ndarray,
-        earlier: _View | None,
-    ) -> _View:
-        embedding = self._embedding(volume, patch)
-        points = patch.to_voxel(volume.grid.to_world(positions))
-        seen = np.array([patch.contains(point) for point in points])
-        mask = torch.zeros(patch.shape)
-        if earlier is not None:
-            mask = resample(earlier.logits, earlier.patch, patch, fill=-8.0)
-        on_patch = PatchPrompts(
-            torch.tensor(points[None], dtype=torch.float32, device=self.device),
-            torch.tensor(np.where(seen, labels, -1)[None], device=self.device),
-            mask[None, None].to(self.device),
-        )
-        with autocast(self.device, self.precision):
-            masks = self.model.decode_masks(embedding, on_patch)
-        return _View(patch, masks.logits[0, 0].float().cpu(), float(masks.iou[0]))
-
-    def _embedding(self, volume: Volume, patch: Grid) -> Any:
-        """The encoded patch, from the cache when this volume was seen there before."""
-        key = (id(volume.data), patch)
-        if key in self._embeddings:
-            self._embeddings.move_to_end(key)
-            return self._embeddings[key][1]
-        image = resample(volume.data, volume.grid, patch)
-        with autocast(self.device, self.precision):
-            embedding = self.model.encode_image(normalise(image)[None, None].to(self.device))
-        self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
-        if len(self._embeddings) > _CACHED:
-            self._embeddings.popitem(last=False)
-        return embedding
-
-
-def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:
-    """The mean of what patches of several sizes say, on a patch that fits it.
-
-    One click says little of the extent of its object. On training volumes the mean, with background
-    outside a patch, was worth 0.1 of Dice over the single view with the best score.
-    """
-    widest = max(views, key=lambda view: view.patch.extent_mm.max())
-    points_mm = grid.to_world(positives)
-
-    def mean_on(patch: Grid) -> Tensor:
-        return _clicked_part(_mean_logits(views, patch), patch.to_voxel(points_mm))
-
-    patch, logits = widest.patch, mean_on(widest.patch)
-    for _ in range(2):  # from coarse to fine
-        fitted = fit_patch(grid, patch, (logits > 0).numpy(), positives)
-        if fitted is None:
-            break
-        patch, logits = fitted, mean_on(fitted)
-    mask = logits > 0
-    overlaps = [_overlap(resample(v.logits, v.patch, patch, fill=-8.0) > 0, mask) for v in views]
-    score = float(np.average([v.score for v in views], weights=np.array(overlaps) + 1e-6))
-    return _View(patch, logits, score if bool(mask.any()) else 0.0)
-
-
-def _clicked_part(logits: Tensor, points: np.ndarray) -> Tensor:
-    """Logits with the components of the mask that hold no point (n, 3, voxels) turned off."""
-    mask = (logits > 0).numpy()
-    labels = cc3d.connected_components(mask, connectivity=26)
-    places = np.clip(np.rint(points).astype(int), 0, np.array(mask.shape) - 1)
-    chosen = np.unique(labels[tuple(places.T)])
-    chosen = chosen[chosen > 0]
-    if len(chosen) == 0:
-        return logits
-    # a rim keeps its values, for the surface is interpolated between inside and outside
-    near = binary_dilation(np.isin(labels, chosen), iterations=2)
-    return torch.where(torch.from_numpy(near), logits, logits.clamp(max=-_SURE))
-
-
-def _mean_logits(views: list[_View], patch: Grid) -> Tensor:
-    """The mean chance as logits on `patch`; a view whose mask runs out of it says nothing there."""
-    votes, weights = torch.zeros(patch.shape), torch.full(patch.shape, 1e-6)
-    for view in views:
-        mask = (view.logits > 0).float()
-        faces = [mask.select(axis, at).mean() for axis in range(3) for at in (0, -1)]
-        votes += resample(torch.sigmoid(view.logits), view.patch, patch, fill=0.0)
-        cut_off = float(max(faces)) > _CUT_OFF
-        weights += resample(torch.ones_like(mask), view.patch, patch, fill=0.0) if cut_off else 1.0
-    return torch.logit((votes / weights).clamp(1e-4, 1 - 1e-4))
-
-
-def _overlap(one: Tensor, other: Tensor) -> float:
-    union = float((one | other).sum())
-    return float((one & other).sum()) / union if union else 0.0
-
-
-def paste(logits: Tensor, patch: Grid, grid: Grid, threshold: float) -> tuple[np.ndarray, Window]:
-    """The mask (bool) on the voxels of `grid`, and the window of `grid` it fills.
-
-    Only the block that holds foreground is interpolated.
-
-    Parameters
-    ----------
-    logits
-        (d, h, w) on `patch`.
-    patch, grid
-        Grids with the same axes: the network's, and the volume's.
-    threshold
-        Probability above which a voxel is foreground.
-    """
-    cut = float(np.log(threshold / (1 - threshold)))
-    inside = np.argwhere((logits > cut).cpu().numpy())
-    if len(inside) == 0:
-        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
-    reach = np.stack([inside.min(0) - 1.0, inside.max(0) + 1.0])
-    corners = grid.to_voxel(patch.to_world(reach))
-    start = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
-    stop = np.clip(np.ceil(corners.max(0)).astype(int) + 1, start, grid.shape)
-    z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-    if min(stop - start) == 0:
-        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
-    block = resample(logits, patch, grid.window((z, y, x)), fill=-20.0)
-    return (block > cut).cpu().numpy(), (z, y, x)
 
 
 def load_predictor(settings: InferenceSettings) -> Predictor:
     """Load the model that `settings` names; ValueError for an unknown model or device."""
     spec = model_spec(settings.model)
-    return Predictor(load_model(spec, choose_device(settings.device)), spec, settings)
+    model = load_model(spec, choose_device(settings.device))
+    kind = FollowingPredictor if spec.spacing_mm is None else FixedPredictor
+    return kind(model, spec, settings)

@@ -21,6 +21,7 @@ def resample(
     *,
     fill: float | None = None,
     nearest: bool = False,
+    average: bool = True,
 ) -> Tensor:
     """Values of `image` at the voxel centres of `target`, by trilinear interpolation.
 
@@ -37,6 +38,8 @@ def resample(
         Value outside the source; None continues the border.
     nearest
         Take the closest voxel instead, for label maps.
+    average
+        Whether to average; released networks were trained on images where it was not done.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def resample(
     values = _as_float(block)
     offset = offset - start
 
-    if not nearest:
+    if average and not nearest:
         factors = [max(1, min(int(s + 1e-6), n)) for s, n in zip(step, values.shape, strict=True)]
         if max(factors) > 1:
             values = _average(values, factors)
@@ -75,6 +78,13 @@ def resample(
     if fill is not None:
         _fill_outside(out, to_source, source.shape, fill)
     return out
+
+
+def inside(source: Grid, target: Grid) -> Tensor:
+    """Which voxels of `target` have their centre in `source`, bool."""
+    out = torch.ones(target.shape)
+    _fill_outside(out, source.inverse @ target.affine, source.shape, 0.0)
+    return out > 0
 
 
 def _as_float(block: np.ndarray | Tensor) -> Tensor:

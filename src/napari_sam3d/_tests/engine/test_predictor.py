@@ -12,14 +12,9 @@ from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
 from napari_sam3d.engine.models.blocks import sample_at
 from napari_sam3d.engine.models.likeness import unit_positions
-from napari_sam3d.engine.predictor import (
-    Cancelled,
-    Predictor,
-    _View,
-    consensus,
-    load_predictor,
-    paste,
-)
+from napari_sam3d.engine.following import FollowingPredictor, _View, consensus
+from napari_sam3d.engine.prediction import Cancelled, paste
+from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
@@ -59,9 +54,9 @@ def ball_volume() -> tuple[Volume, np.ndarray]:
     return Volume(image, grid, "ball"), ball
 
 
-def predictor(precision: str = "fp32") -> Predictor:
+def predictor(precision: str = "fp32") -> FollowingPredictor:
     settings = InferenceSettings(precision=precision)
-    return Predictor(AsBright().eval(), model_spec("compact"), settings)
+    return FollowingPredictor(AsBright().eval(), model_spec("compact"), settings)
 
 
 CLICK = Prompts().add(Point((12, 40, 50)))
@@ -143,7 +138,7 @@ def test_a_view_that_the_object_runs_out_of_says_nothing_beyond():
     box = torch.full(shape, -5.0)
     box[4:12, 4:12, 4:12] = 5  # 32 voxels of the volume
     found = consensus([everything, _View(far, box, 0.5)], grid, np.array([[31.5, 31.5, 31.5]]))
-    mask, window = paste(found.logits, found.patch, grid, 0.5)
+    mask, window = paste(found.logits, found.patch, grid, 0.0, outside=-20.0)
     assert abs(mask.sum() ** (1 / 3) - 32) < 2
     where = np.argwhere(mask) + [s.start for s in window]
     assert (abs(where.min(0) - 16) <= 2).all() and (abs(where.max(0) - 47) <= 2).all()

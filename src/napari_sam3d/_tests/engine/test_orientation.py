@@ -1,0 +1,36 @@
+"""A voxel and a point on it go the same way."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam3d.engine.orientation import Orientation
+
+ALL = [
+    "".join(letters)
+    for order in itertools.permutations(["IS", "PA", "LR"])
+    for letters in itertools.product(*order)
+]
+
+
+@pytest.mark.parametrize("axes", ALL)
+def test_points_stay_on_their_voxels(axes):
+    image = torch.arange(24.0).reshape(2, 3, 4)
+    orientation = Orientation(axes)
+    turned = orientation.turn(image[None, None])[0, 0]
+    for point in np.argwhere(np.ones((2, 3, 4), bool)):
+        (there,) = orientation.turn_points(point[None], (2, 3, 4)).astype(int)
+        assert turned[tuple(there)] == image[tuple(point)]
+    assert torch.equal(orientation.turn_back(turned), image)
+
+
+def test_names_of_axes():
+    image = torch.arange(24.0).reshape(2, 3, 4)
+    assert torch.equal(Orientation("IPL").turn(image), image)
+    assert Orientation("RAS").turn(image)[0, 0, 0] == image[-1, -1, -1]
+    assert Orientation("RAS").turn(image).shape == (4, 3, 2)
+    for wrong in ("RA", "RRS", "xyz", "RLS"):
+        with pytest.raises(ValueError, match="three axes"):
+            Orientation(wrong)

@@ -1,0 +1,286 @@
+"""Networks that see voxels of one size: a patch about the clicks, and on to where the mask goes."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.devices import autocast, choose_precision
+from napari_sam3d.engine.intensity import apply_intensity
+from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
+from napari_sam3d.engine.orientation import Orientation
+from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
+from napari_sam3d.engine.resample import inside, resample
+from napari_sam3d.engine.union import Union, View
+from napari_sam3d.prompts import Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Shape3, Volume, Window
+
+_CACHED = 4  # embeddings kept
+_MOST_VIEWS = 27  # patches of one object
+_ROOM = 8  # voxels between a click and the face of the patch it belongs to
+_TOUCHING = 16  # voxels of a mask on a face of its patch that lead on to the next one
+_AGREEMENT = 0.5  # Dice in the overlap from which a further patch counts as of the same object
+
+
+class FixedPredictor:
+    """Runs one loaded model on patches of fixed voxel size. Not thread-safe.
+
+    The first patch is centred on the clicks. Where the mask runs out of it, overlapping patches
+    follow, prompted from the mask already found, until nothing is added (SAM-Med3D's paper does so
+    with an overlap of a half).
+
+    Parameters
+    ----------
+    model, spec, settings
+        A model of a row with a `spacing_mm`.
+    """
+
+    def __init__(
+        self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
+    ) -> None:
+        assert spec.spacing_mm is not None
+        self.model = model
+        self.spec = spec
+        self.settings = settings
+        self.device = next(model.parameters()).device
+        self.precision = choose_precision(settings.precision, self.device)
+        self._orientation = Orientation(spec.axes)
+        self._embeddings: OrderedDict[tuple[int, Grid], tuple[Volume, Any]] = OrderedDict()
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        volume: Volume,
+        prompts: Prompts,
+        previous: Prediction | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Prediction:
+        """Mask of the object that the prompts mean.
+
+        Raises
+        ------
+        ValueError
+            When a point is outside the volume or none is positive.
+        Cancelled
+            When `cancelled()` became true on the way.
+        """
+        started = time.perf_counter()
+        prompts.check(volume.grid, volume.name)
+        positions, labels = prompts.arrays()
+        assert self.spec.spacing_mm is not None
+        grid = working_grid(volume, self.spec.spacing_mm)
+        points = grid.to_voxel(volume.grid.to_world(positions))
+
+        def look(start: Shape3, seed: np.ndarray | None, known: Tensor | None) -> View:
+            if cancelled():
+                raise Cancelled
+            return self._look(volume, grid, start, points, labels, seed, known)
+
+        views = previous.views if previous is not None else ()
+        start, logits = self._start(points, labels, views)
+        union = Union(look(start, None, logits))
+        for point in points[labels == 1][::-1]:  # far ones that no patch shows yet
+            if not any(_room(view, point) >= 0 for view in union.views):
+                start, logits = self._start_at(point, views)
+                union.add(look(start, None, logits))
+        tried = {view.start for view in union.views}
+        while len(union.views) < _MOST_VIEWS:
+            following = self._next(union, grid, tried)
+            if following is None:
+                break
+            tried.add(following)
+            seed = _seed(union, following, self.spec.patch_shape)
+            if seed is None:
+                continue
+            view = look(following, seed, None)
+            if _agrees(union, view, self.settings.threshold):
+                union.add(view)
+        patch, probability = union.grid(grid), union.probability
+        mask, window = paste(probability, patch, volume.grid, self.settings.threshold, outside=0.0)
+        seconds = time.perf_counter() - started
+        score = float(np.mean([view.score for view in union.views]))
+        on_patch = torch.logit(probability, 1e-6).numpy()
+        return Prediction(mask, window, patch, on_patch, score, seconds, tuple(union.views))
+
+    def _start(
+        self, points: np.ndarray, labels: np.ndarray, views: tuple[View, ...]
+    ) -> tuple[Shape3, Tensor | None]:
+        """The first patch to look at, and the logits that are known there.
+
+        A later click goes to the patch that shows it best. A positive one that none shows well,
+        and a first one, gets a patch of its own.
+        """
+        if not views:
+            positives = points[labels == 1]
+            together = (np.ptp(positives, axis=0) < self.spec.patch_shape).all()
+            return self._centred(positives if together else positives[-1:]), None
+        if labels[-1] == 1:
+            return self._start_at(points[-1], views)
+        best = max(views, key=lambda view: _room(view, points[-1]))
+        return best.start, best.logits
+
+    def _start_at(self, point: np.ndarray, views: tuple[View, ...]) -> tuple[Shape3, Tensor | None]:
+        """The known patch that shows a point well, else a new one about it."""
+        best = max(views, key=lambda view: _room(view, point), default=None)
+        if best is not None and _room(best, point) >= _ROOM:
+            return best.start, best.logits
+        return self._centred(point[None]), None
+
+    def _centred(self, points: np.ndarray) -> Shape3:
+        # the released code of 3DSAM-adapter: the middle of the outermost clicks, rounded down
+        voxels = np.floor(points + 0.5).astype(int)
+        centre = (voxels.max(0) + voxels.min(0)) // 2
+        z, y, x = (int(c - n // 2) for c, n in zip(centre, self.spec.patch_shape, strict=True))
+        return z, y, x
+
+    def _look(
+        self,
+        volume: Volume,
+        grid: Grid,
+        start: Shape3,
+        points: np.ndarray,
+        labels: np.ndarray,
+        seed: np.ndarray | None,
+        known: Tensor | None,
+    ) -> View:
+        """Ask the network about one patch; `seed` is a point that stands in for missing clicks."""
+        shape = self.spec.patch_shape
+        patch = grid.window(_window(start, shape))
+        embedding = self._embedding(volume, grid, patch)
+        on_patch = points - start
+        seen = ((on_patch > -0.5) & (on_patch < np.array(shape) - 0.5)).all(1)
+        on_patch, on_labels = on_patch[seen], labels[seen]
+        if seed is not None and not (on_labels == 1).any():
+            on_patch = np.concatenate([on_patch, seed[None]])
+            on_labels = np.concatenate([on_labels, [1]])
+        turned = self._orientation.turn_points(on_patch, shape)
+        turned_shape = tuple(shape[axis] for axis in self._orientation.order)
+        if known is None:
+            known = torch.zeros(1, 1, *(self.spec.mask_shape or turned_shape), device=self.device)
+        asked = PatchPrompts(
+            torch.tensor(turned[None], dtype=torch.float32, device=self.device),
+            torch.tensor(on_labels[None], device=self.device),
+            known,
+        )
+        with autocast(self.device, self.precision):
+            masks = self.model.decode_masks(embedding, asked)
+        logits = masks.logits.float()
+        on_voxels = F.interpolate(logits, turned_shape, mode="trilinear")
+        probability = self._orientation.turn_back(torch.sigmoid(on_voxels[0, 0])).cpu()
+        return View(start, probability.contiguous(), logits, float(masks.iou[0]))
+
+    def _embedding(self, volume: Volume, grid: Grid, patch: Grid) -> Any:
+        """The encoded patch, from the cache when this volume was seen there before."""
+        key = (id(volume.data), patch)
+        if key in self._embeddings:
+            self._embeddings.move_to_end(key)
+            return self._embeddings[key][1]
+        image = resample(volume.data, volume.grid, patch, average=False)
+        image = apply_intensity(self.spec.intensity, image, inside(volume.grid, patch))
+        image = self._orientation.turn(image)
+        while len(self._embeddings) >= _CACHED:  # before the next one needs the room
+            self._embeddings.popitem(last=False)
+        with autocast(self.device, self.precision):
+            embedding = self.model.encode_image(image[None, None].contiguous().to(self.device))
+        self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
+        return embedding
+
+    def _next(self, union: Union, grid: Grid, tried: set[Shape3]) -> Shape3 | None:
+        """The patch into which the mask goes on most, half a patch from one already seen."""
+        mask = union.probability > self.settings.threshold
+        covered = union.covered()
+        best: tuple[int, Shape3] | None = None
+        for view in union.views:
+            for axis in range(3):
+                for sign in (-1, 1):
+                    following = list(view.start)
+                    following[axis] += sign * (self.spec.patch_shape[axis] // 2)
+                    z, y, x = following
+                    face = view.stop[axis] - 1 if sign > 0 else view.start[axis]
+                    beyond = face + sign
+                    if (z, y, x) in tried or not 0 <= beyond < grid.shape[axis]:
+                        continue
+                    touching = _touching(mask, covered, union, view, axis, face, beyond)
+                    if touching >= _TOUCHING and (best is None or touching > best[0]):
+                        best = touching, (z, y, x)
+        return None if best is None else best[1]
+
+
+def working_grid(volume: Volume, spacing_mm: float) -> Grid:
+    """Grid of voxels of one size that begins at the first stored voxel, as released code has it."""
+    grid = volume.grid
+    step = spacing_mm / np.asarray(grid.spacing)
+    z, y, x = (max(1, int(n / s + 1e-6)) for n, s in zip(grid.shape, step, strict=True))
+    extent = np.array([z, y, x]) * step
+    centre = (extent - 1) / 2
+    if volume.source is not None:
+        backwards = volume.source.display_to_stored[:3, :3].sum(0) < 0
+        centre = np.where(backwards, np.asarray(grid.shape) - 1 - centre, centre)
+    return grid.patch(centre.tolist(), (z, y, x), extent.tolist())
+
+
+def _room(view: View, point: np.ndarray) -> float:
+    """Voxels between a point and the closest face of a view; negative outside of it."""
+    to_faces = np.minimum(point - view.start, np.array(view.stop) - 1 - point)
+    return float(to_faces.min())
+
+
+def _window(start: Shape3, shape: Shape3) -> Window:
+    z, y, x = (slice(a, a + n) for a, n in zip(start, shape, strict=True))
+    return z, y, x
+
+
+def _touching(
+    mask: Tensor,
+    covered: Tensor,
+    union: Union,
+    view: View,
+    axis: int,
+    face: int,
+    beyond: int,
+) -> int:
+    """Voxels of the mask on a face of a view whose neighbours outside no view has seen."""
+    start, stop = list(view.start), list(view.stop)
+    start[axis], stop[axis] = face, face + 1
+    on_face = mask[union.window(start, stop)]
+    start[axis], stop[axis] = beyond, beyond + 1
+    outside = covered[union.window(start, stop)]
+    if outside.shape == on_face.shape:
+        on_face = on_face & ~outside
+    return int(on_face.sum())
+
+
+def _seed(union: Union, start: Shape3, shape: Shape3) -> np.ndarray | None:
+    """The innermost point of the mask where a patch overlaps it, in voxels of the patch."""
+    stop = np.add(start, shape)
+    window = union.window(start, stop)
+    found = union.probability[window].numpy()
+    mask = found > 0.5
+    if not mask.any():
+        return None
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
+    first = np.maximum(union.start, start) - start
+    return np.array(np.unravel_index(int(depth.argmax()), depth.shape)) + first
+
+
+def _agrees(union: Union, view: View, threshold: float) -> bool:
+    """Whether a view finds the same object where it overlaps what was found before."""
+    window = union.window(view.start, view.stop)
+    old = union.probability[window] > threshold
+    low = np.maximum(union.start, view.start) - view.start
+    inner = tuple(slice(int(a), int(a) + n) for a, n in zip(low, old.shape, strict=True))
+    new = view.probability[inner] > threshold
+    known = union.covered()[window]
+    old, new = old & known, new & known
+    both = int(old.sum() + new.sum())
+    return both > 0 and 2 * int((old & new).sum()) >= _AGREEMENT * both

@@ -1,0 +1,83 @@
+"""The mask of one object, as a model gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from napari_sam3d.engine.resample import resample
+from napari_sam3d.engine.union import View
+from napari_sam3d.volume import Grid, Window
+
+
+class Cancelled(Exception):
+    """Raised inside `predict` when the caller no longer wants the answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The mask of one object.
+
+    Parameters
+    ----------
+    mask
+        Boolean block (z, y, x); everything outside the window is background.
+    window
+        Where the block sits in the volume: `labels[prediction.window]` has its shape.
+    patch
+        Grid of the network's last patch, and `logits` on it, float32.
+    score
+        Expected IoU of the mask by the model's own judgement, 0 to 1.
+    seconds
+        Time the prediction took.
+    views
+        What was said about each patch, for networks with patches of fixed voxel size.
+    """
+
+    mask: np.ndarray
+    window: Window
+    patch: Grid
+    logits: np.ndarray
+    score: float
+    seconds: float
+    views: tuple[View, ...] = ()
+
+    def full(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """The mask on the whole volume, bool (z, y, x)."""
+        out = np.zeros(shape, bool)
+        out[self.window] = self.mask
+        return out
+
+
+def paste(
+    values: Tensor, patch: Grid, grid: Grid, cut: float, outside: float
+) -> tuple[np.ndarray, Window]:
+    """The mask (bool) on the voxels of `grid`, and the window of `grid` it fills.
+
+    Only the block that holds foreground is interpolated.
+
+    Parameters
+    ----------
+    values
+        (d, h, w) on `patch`: logits or probabilities.
+    patch, grid
+        Grids with the same axes: the network's, and the volume's.
+    cut
+        Value above which a voxel is foreground.
+    outside
+        Value beyond the patch.
+    """
+    inside = np.argwhere((values > cut).cpu().numpy())
+    if len(inside) == 0:
+        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
+    reach = np.stack([inside.min(0) - 1.0, inside.max(0) + 1.0])
+    corners = grid.to_voxel(patch.to_world(reach))
+    start = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
+    stop = np.clip(np.ceil(corners.max(0)).astype(int) + 1, start, grid.shape)
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    if min(stop - start) == 0:
+        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
+    block = resample(values, patch, grid.window((z, y, x)), fill=outside)
+    return (block > cut).cpu().numpy(), (z, y, x)
