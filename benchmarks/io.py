@@ -114,7 +114,7 @@ def run_task(library: str, task: str, folder: Path) -> tuple[float, float]:
     function, path, given = LIBRARIES[library], place(folder, kind, suffix), None
     if verb == "write":
         given = function("given", place(folder, kind, ".nii"), None)
-        path = folder / f"{library}_{kind}{suffix}"
+        path = place(folder, f"{library}_{kind}", suffix)
         path.unlink(missing_ok=True)
     if verb == "next":
         given = function("frame", path, None)
