@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import napari_sam3d
-from napari_sam3d._tests.io.odd_files import PLACED, READ, REFUSED
+from napari_sam3d._tests.io.odd_files import REFUSED
+from napari_sam3d._tests.io.odd_images import PLACED, READ
 from napari_sam3d._tests.nifti_files import ORIENTATIONS, anatomy, forms, nifti, put, stored_as
 from napari_sam3d.io import (
     NiftiError,
