@@ -1,0 +1,65 @@
+"""What MA-SAM's checkpoints expect of the intensities and the size of slices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import zoom
+from torch import Tensor
+
+_PROSTATE_QUANTILE = 0.99
+_RANGE = 1e-8  # added to the range of the intensities, as released
+_CUBIC = 3  # order of splines
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How intensities become what the network was tuned on.
+
+    Parameters
+    ----------
+    low, high
+        Values are clipped here.
+    per_group
+        Scale to 0 to 1 by the range of the group of slices, so that the same slice looks different
+        in different groups; else from `low` to `high`, which must be finite then.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    per_group: bool = True
+
+    def clip(self, slices: np.ndarray) -> np.ndarray:
+        """Slices as float32 within the limits, not-a-number at zero; before they are resized."""
+        values = np.nan_to_num(np.asarray(slices, np.float32), posinf=0.0, neginf=0.0)
+        return values.clip(self.low, self.high)
+
+    def scale(self, group: Tensor) -> Tensor:
+        """Clipped intensities of one group of slices, scaled."""
+        low = group.min() if self.per_group else group.new_tensor(self.low)
+        high = group.max() if self.per_group else group.new_tensor(self.high)
+        return (group - low) / (high - low + _RANGE)
+
+
+BY_GROUP = Intensity()
+
+# The multi-organ CT checkpoint, in Hounsfield units. The released scaling after the clip (times
+# 255, minus a mean, over a deviation) is undone by that of the group.
+BTCV = Intensity(-200.0, 250.0)
+
+
+def prostate_intensity(volume: np.ndarray) -> Intensity:
+    """Of the prostate MR checkpoint: from the least value of the volume to its 99 % quantile."""
+    return Intensity(
+        float(volume.min()), float(np.quantile(volume, _PROSTATE_QUANTILE)), per_group=False
+    )
+
+
+def resized(slices: np.ndarray, size: int) -> np.ndarray:
+    """Slices (s, size, size), by cubic splines from corner to corner as the release does it."""
+    if slices.shape[1:] == (size, size):
+        return slices
+    scale = (size / slices.shape[1], size / slices.shape[2])
+    return np.stack([zoom(one, scale, order=_CUBIC) for one in slices])
