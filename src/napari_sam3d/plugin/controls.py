@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QProgressBar,
     QPushButton,
     QRadioButton,
@@ -43,6 +44,7 @@ class State:
     can_undo: bool = False
     can_redo: bool = False
     can_clear: bool = False
+    has_image: bool = False
 
 
 class Controls(QWidget):
@@ -62,6 +64,10 @@ class Controls(QWidget):
     clear_requested = Signal()
     segment_requested = Signal()
     cancel_requested = Signal()
+    open_requested = Signal()
+    save_requested = Signal()
+    save_prompts_requested = Signal()
+    load_prompts_requested = Signal()
 
     def __init__(self, rows: Sequence[tuple[str, QWidget]] = ()) -> None:
         super().__init__()
@@ -87,6 +93,16 @@ class Controls(QWidget):
         self.auto.setChecked(True)
         self.segment = _button("Segment", "Compute the mask of this object now")
         self.cancel = _button("Cancel", "Stop the computation (key Esc)")
+        self.open = _button("Open NIfTI...", "Choose an image file (.nii, .nii.gz, .hdr, .img)")
+        self.save = _button("Save masks...", "Write masks as NIfTI, with the names of their labels")
+        self.prompts = _button("Prompts", "Save the points of all objects in a file, or load them")
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        saving = menu.addAction("Save prompts...", self.save_prompts_requested.emit)
+        saving.setToolTip("Write the points of all objects, to go on with them on another day")
+        loading = menu.addAction("Load prompts...", self.load_prompts_requested.emit)
+        loading.setToolTip("Add the objects of a file to those that are here")
+        self.prompts.setMenu(menu)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
@@ -104,6 +120,8 @@ class Controls(QWidget):
             (self.clear, self.clear_requested),
             (self.segment, self.segment_requested),
             (self.cancel, self.cancel_requested),
+            (self.open, self.open_requested),
+            (self.save, self.save_requested),
         ):
             button.clicked.connect(signal)
         self._lay_out(rows)
@@ -123,12 +141,14 @@ class Controls(QWidget):
         form.addRow("Object", _row(self.objects, self.new))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.open)
         layout.addLayout(form)
         layout.addLayout(_row(self.undo, self.redo, self.clear))
         layout.addWidget(self.auto)
         layout.addLayout(_row(self.segment, self.cancel))
         layout.addWidget(self.busy)
         layout.addWidget(self.status)
+        layout.addLayout(_row(self.save, self.prompts))
 
     def set_state(self, state: State) -> None:
         self.objects.clear()
@@ -139,6 +159,7 @@ class Controls(QWidget):
         self.undo.setEnabled(state.can_undo)
         self.redo.setEnabled(state.can_redo)
         self.clear.setEnabled(state.can_clear)
+        self.open.setVisible(not state.has_image)
 
     def set_busy(self, busy: bool) -> None:
         self.busy.setVisible(busy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from napari_sam3d.volume import Grid
 
 _LARGEST_INT32 = 2**31 - 1
 _LONGEST_NIFTI1 = 32767
+_ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +62,6 @@ class Export:
     replace_source: bool = False
     itksnap: bool = False
 
-    @property
-    def itksnap_path(self) -> Path:
-        """Where ITK-SNAP's label description goes."""
-        return self.path.with_name(stem(self.path) + "_labels.txt")
-
     def write(self) -> tuple[Path, tuple[str, ...]]:
         """Write the file, and the names of its labels beside it, over older ones.
 
@@ -90,7 +87,7 @@ class Export:
         try:
             write_label_names(self.path, names)
             if self.itksnap:
-                write_itksnap(self.itksnap_path, names, overwrite=True)
+                write_itksnap(itksnap_path(self.path), names, overwrite=True)
         except (ValueError, OSError) as error:
             notes.append(f"The mask {path.name} is saved, the names of its labels are not: {error}")
         if self.itksnap:
@@ -135,13 +132,19 @@ def itksnap_notes(names: tuple[LabelName, ...]) -> tuple[str, ...]:
     return (f"ITK-SNAP cannot hold the labels {listing(left_out)}; they are left out of its file.",)
 
 
+def itksnap_path(mask: Path) -> Path:
+    """Where ITK-SNAP's label description of a mask goes."""
+    return mask.with_name(f"{stem(mask)}_labels.txt")
+
+
 def stem(path: Path) -> str:
-    """File name without .nii or .nii.gz."""
-    name = path.name
-    for suffix in (".nii.gz", ".nii"):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    """File name without .nii, .nii.gz and the like."""
+    return _ENDING.sub("", path.name)
+
+
+def safe_name(name: str) -> str:
+    """A layer's name as part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "layer"
 
 
 def listing(items: Any, most: int = 5) -> str:

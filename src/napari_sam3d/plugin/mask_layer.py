@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 
+from napari_sam3d.plugin.layers import METADATA
 from napari_sam3d.plugin.prompt_layer import transform
 from napari_sam3d.volume import Volume, Window
 
@@ -23,11 +24,14 @@ def new_labels(image: Image, volume: Volume) -> Labels:
 
     It is uint8, which napari shows without converting the whole volume at each refresh.
     """
+    metadata = dict(image.metadata)
+    if METADATA in metadata:  # whatever the image is, these labels are not in its file
+        metadata[METADATA] = {**metadata[METADATA], "is_labels": False}
     return Labels(
         np.zeros(volume.grid.shape, np.uint8),
         name=f"{image.name}_seg",
         opacity=0.6,
-        metadata=dict(image.metadata),
+        metadata=metadata,
         **transform(image),
     )
 

@@ -9,11 +9,15 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QShortcut, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import MODELS, model_spec
 from napari_sam3d.plugin.controls import KEYS, Controls, State
+from napari_sam3d.plugin.cursor import follow
+from napari_sam3d.plugin.exporting import ask_and_save
 from napari_sam3d.plugin.form import SettingsForm
+from napari_sam3d.plugin.opening import choose_and_open
+from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
 from napari_sam3d.plugin.runner import Runner
 from napari_sam3d.plugin.session import Session
 from napari_sam3d.settings import InferenceSettings
@@ -52,7 +56,12 @@ class SegmentWidget(QWidget):
         self.controls = Controls([(row.label, row.native) for row in rows])
         layout = QVBoxLayout(self)
         layout.addWidget(self.controls)
-        layout.addStretch()
+        layout.addStretch(1)
+        self.cursor = QLabel()
+        self.cursor.setWordWrap(True)  # in a narrow dock it takes two lines
+        self.cursor.setToolTip("Where the cursor is in the patient, and in the file")
+        layout.addWidget(self.cursor)
+        self._cursor_text = follow(napari_viewer)
         self.runner = Runner(self.session, self.value(), load, parent=self)
         self._layers = QTimer(self, singleShot=True, interval=0)
         self._layers.timeout.connect(self._on_layers)
@@ -79,6 +88,8 @@ class SegmentWidget(QWidget):
             event.disconnect(self._on_layers_event)
         for key in self._keys:
             self._viewer.bind_key(key, None)
+        self._cursor_text.changed.disconnect(self._show_cursor)
+        self._cursor_text.image = None
         self.session.close()
 
     def event(self, event: QEvent) -> bool:
@@ -105,6 +116,11 @@ class SegmentWidget(QWidget):
         controls.auto.toggled.connect(self._on_auto)
         controls.segment_requested.connect(self._guarded(runner.run))
         controls.cancel_requested.connect(runner.cancel)
+        controls.open_requested.connect(self._on_open)
+        controls.save_requested.connect(self._on_save)
+        controls.save_prompts_requested.connect(self._prompts(ask_and_save_prompts))
+        controls.load_prompts_requested.connect(self._prompts(ask_and_load_prompts))
+        self._cursor_text.changed.connect(self._show_cursor)
         runner.said.connect(self._say)
         runner.refused.connect(self._refuse)
         runner.busy_changed.connect(controls.set_busy)
@@ -191,16 +207,35 @@ class SegmentWidget(QWidget):
     def _on_auto(self, auto: bool) -> None:
         self.runner.auto = auto
 
+    # files
+
+    def _on_open(self) -> None:
+        choose_and_open(self._viewer, self)
+
+    def _on_save(self) -> None:
+        ask_and_save(self._viewer, self.session.labels, self)
+
+    def _show_cursor(self, text: str) -> None:
+        self.cursor.setText(text)
+
     # words
 
     def _guarded(self, action: Callable) -> Callable:
         def run(*args: Any) -> None:
             try:
                 action(*args)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 self._refuse(str(error))
 
         return run
+
+    def _prompts(self, act: Callable[[Session, QWidget], str]) -> Callable:
+        def run() -> None:
+            sentence = act(self.session, self)
+            if sentence:
+                self._say(sentence)
+
+        return self._guarded(run)
 
     def _refuse(self, sentence: str) -> None:
         self.controls.set_status(sentence)
@@ -216,13 +251,15 @@ class SegmentWidget(QWidget):
         numbers = sorted({*session.objects, session.current}) if session.image else []
         self.controls.set_state(
             State(
-                objects=tuple((n, f"Object {n}", session.color(n)) for n in numbers),
+                objects=tuple((n, session.title(n), session.color(n)) for n in numbers),
                 current=session.current,
                 can_undo=bool(prompts.past),
                 can_redo=bool(prompts.future),
                 can_clear=bool(prompts.points),
+                has_image=session.image is not None,
             )
         )
+        self._cursor_text.image = session.image
 
 
 def _layer_events(viewer: ViewerModel) -> tuple:

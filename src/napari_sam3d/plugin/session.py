@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
@@ -122,6 +123,24 @@ class Session:
         self.arm()
         self.changed.emit()
 
+    def add_objects(self, objects: Mapping[int, Object]) -> dict[int, int]:
+        """Add objects and continue with the first; the number of each as given, and here.
+
+        Numbers that are taken, by an object or a painted label, are exchanged for free ones.
+        """
+        labels, _ = self._ensure_layers()
+        used = (i for i, it in self.objects.items() if it.prompts.points or it.prompts.past)
+        taken, numbers = set(used), {}
+        for wanted, it in objects.items():
+            free = wanted not in taken and not np.any(labels.data == wanted)
+            number = wanted if free else free_id(labels, taken | set(objects))
+            self.objects[number] = it
+            taken.add(number)
+            numbers[wanted] = number
+        self.select(next(iter(numbers.values()), self.current))
+        self.prompts_changed.emit()
+        return numbers
+
     def undo(self) -> None:
         self._step(self.object.prompts.undo())
 
@@ -185,22 +204,27 @@ class Session:
         red, green, blue = (0.5, 0.5, 0.5) if color is None else map(float, color[:3])
         return red, green, blue
 
+    def title(self, object_id: int) -> str:
+        """What to call an object."""
+        return self.objects.get(object_id, _NEW).title(object_id)
+
+    def require_image(self) -> tuple[Image, Volume]:
+        """The image being worked on; ValueError with a sentence when there is none."""
+        if self.image is None or self.volume is None:
+            raise ValueError("There is no 3D image to segment: open one first.")
+        return self.image, self.volume
+
     def require_point(self) -> None:
         """ValueError with a sentence when there is nothing to ask a model."""
-        self._require_image()
+        self.require_image()
         if not self.object.askable:
             raise ValueError("Add a positive point first: it says where the object is.")
 
     # layers
 
-    def _require_image(self) -> tuple[Image, Volume]:
-        if self.image is None or self.volume is None:
-            raise ValueError("There is no 3D image to segment: open one first.")
-        return self.image, self.volume
-
     def _ensure_layers(self) -> tuple[Labels, PromptLayer]:
         """Both layers, made anew when they are not there; ValueError without an image."""
-        image, volume = self._require_image()
+        image, volume = self.require_image()
         if self.labels is None or tuple(self.labels.data.shape) != volume.grid.shape:
             self.labels = new_labels(image, volume)
             self.labels.metadata[OBJECTS] = self.objects
@@ -223,7 +247,7 @@ class Session:
 
     def _adopt_labels(self) -> None:
         """Go on with the objects of a Labels layer that an earlier session left."""
-        image, volume = self._require_image()
+        image, volume = self.require_image()
         self.objects, self.current, self.labels = {}, 1, None
         for layer in reversed(self._viewer.layers):
             kept = layer.metadata.get(OBJECTS) if isinstance(layer, Labels) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Sequence
 from functools import wraps
 from pathlib import Path
@@ -13,7 +12,7 @@ from napari.utils.notifications import show_info, show_warning
 from napari_sam3d.io.label_names import write_itksnap
 from napari_sam3d.io.write import with_suffix
 from napari_sam3d.plugin import background
-from napari_sam3d.plugin.export import Export, itksnap_notes, listing, stem
+from napari_sam3d.plugin.export import Export, itksnap_notes, listing, safe_name, stem
 from napari_sam3d.plugin.names import colors_of, titles_of
 from napari_sam3d.plugin.origin import finest, place_of
 from napari_sam3d.plugin.prepare import prepare, prepare_combined, require_new
@@ -151,7 +150,7 @@ def _numbered(path: str, layer_name: str, taken: Sequence[Export]) -> str:
     """Path with the layer's name before the extension, and a number when that is taken."""
     whole = with_suffix(path)
     base, suffix = stem(whole), whole.name[len(stem(whole)) :]
-    safe = re.sub(r"[^\w.-]+", "_", layer_name).strip("_.") or "layer"
+    safe = safe_name(layer_name)
     names = {export.path.name.lower() for export in taken}
     candidate, number = f"{base}_{safe}{suffix}", 2
     while candidate.lower() in names:

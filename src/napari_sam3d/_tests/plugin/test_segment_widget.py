@@ -12,10 +12,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
 
 import napari_sam3d
 from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
 from napari_sam3d.engine import models
+from napari_sam3d.plugin.exporting import SaveDialog
 from napari_sam3d.plugin.segment_widget import SegmentWidget
 from napari_sam3d.settings import InferenceSettings
 
@@ -262,6 +266,38 @@ def test_from_the_menu_to_a_file(real_viewer, manifest, npe2pm, loader, qtbot, t
     clicked = -np.array(image.data_to_world(voxel))[::-1]
     np.testing.assert_allclose(center, clicked, atol=1e-4)
     assert np.asarray(mask.dataobj).sum() == ball(shape, voxel).sum()
+
+
+def test_the_dock_opens_saves_and_tells_where_the_cursor_is(
+    viewer, loader, qtbot, tmp_path, monkeypatch
+) -> None:
+    dock = open_dock(viewer, loader, qtbot)
+    assert dock.controls.open.isVisible()
+    affine = np.diag([2.0, 1.5, 3.0, 1.0])
+    affine[:3, 3] = -10, 20, 30
+    nib.save(nib.Nifti1Image(np.zeros((30, 20, 24), np.int16), affine), tmp_path / "ct.nii.gz")
+    picked = ([str(tmp_path / "ct.nii.gz")], "")
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: picked)
+    QTest.mouseClick(dock.controls.open, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.session.image is not None)
+    assert not dock.controls.open.isVisible()
+    image = dock.session.image
+    viewer.cursor.position = tuple(image.data_to_world((12, 10, 15)))
+    # display axes run to I, P, L; the stored ones to R, A, S
+    i, j, k = 30 - 1 - 15, 20 - 1 - 10, 24 - 1 - 12
+    right, anterior, superior = affine[:3] @ (i, j, k, 1)
+    said = f"RAS {right:.1f}, {anterior:.1f}, {superior:.1f} mm  ·  ijk {i}, {j}, {k}"
+    assert dock.cursor.text() == said
+    canvas_click(viewer, (12, 10, 15), image)
+    qtbot.waitUntil(lambda: object_is(dock, ball(image.data.shape, (12, 10, 15))))
+    shown: list[SaveDialog] = []
+    monkeypatch.setattr(SaveDialog, "open", lambda self: shown.append(self))
+    dock.controls.save.click()
+    (dialog,) = shown
+    qtbot.addWidget(dialog)
+    assert dialog.plan().layers == (dock.session.labels,)
+    assert dialog.plan().masks == (tmp_path / "ct_seg.nii.gz",)
+    assert dialog.prompts.isVisibleTo(dialog)
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import mouse_press_callbacks, mouse_release_callbacks
 
 from napari_sam3d._tests.plugin.conftest import BallPredictor, ball
+from napari_sam3d.plugin.objects import Object
 from napari_sam3d.plugin.session import Session
-from napari_sam3d.prompts import Point
+from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
 
 SHAPE = (20, 24, 28)
@@ -365,3 +366,51 @@ def test_close_leaves_stock_layers_and_no_callback(viewer, session) -> None:
     assert all(f.__module__.startswith("napari.") for f in layer.mouse_drag_callbacks)
     viewer.layers.remove(viewer.layers["ct"])
     assert session.notices == []
+
+
+def loaded(*positions: tuple[float, ...], name: str = "") -> Object:
+    return Object(Prompts().become(tuple(Point(p) for p in positions)), name=name)
+
+
+def test_added_objects_are_segmented_in_turn(viewer, session) -> None:
+    numbers = session.add_objects({4: loaded((10, 12, 14), name="left"), 9: loaded((4, 5, 6))})
+    assert numbers == {4: 4, 9: 9} and session.current == 4
+    assert [session.title(n) for n in (4, 9)] == ["left", "Object 9"]
+    np.testing.assert_array_equal(session.prompt_layer.layer.data, [(10, 12, 14)])
+    assert answer_all(session) == 2
+    np.testing.assert_array_equal(shown(session, 4), ball(SHAPE, (10, 12, 14)))
+    np.testing.assert_array_equal(shown(session, 9), ball(SHAPE, (4, 5, 6)))
+    session.undo()
+    assert not shown(session, 4).any() and len(session.prompt_layer.layer.data) == 0
+    session.redo()
+    np.testing.assert_array_equal(shown(session, 4), ball(SHAPE, (10, 12, 14)))
+
+
+def test_added_objects_take_nothing_from_those_that_are_there(session) -> None:
+    click(session, (10, 12, 14))
+    answer_all(session)
+    session.labels.data[0, 0, 0] = 3  # painted by hand
+    before = session.labels.data.copy()
+    both = {1: loaded((4, 5, 6)), 2: loaded((15, 5, 6)), 3: loaded((4, 18, 6))}
+    assert session.add_objects(both) == {1: 4, 2: 2, 3: 5}
+    answer_all(session)
+    np.testing.assert_array_equal(session.labels.data[before > 0], before[before > 0])
+    assert session.objects[1].prompts.points == (Point((10, 12, 14)),)
+    assert set(np.unique(session.labels.data)) == {0, 1, 2, 3, 4, 5}
+
+
+def test_a_cleared_object_keeps_its_number(session) -> None:
+    """Its points come back with Undo, so nothing else may be where they were."""
+    click(session, (10, 12, 14))
+    session.clear()
+    assert session.add_objects({1: loaded((4, 5, 6))}) == {1: 2}
+
+
+def test_masks_never_count_as_read_from_a_label_file(viewer) -> None:
+    """Else they would be saved over it without a question."""
+    source = {"path": "/data/x_seg.nii.gz", "is_labels": True}
+    image = viewer.add_image(np.zeros((4, 4, 4)), metadata={"napari_sam3d": source})
+    session = Session(viewer)
+    session.set_image(image)
+    assert session.labels.metadata["napari_sam3d"] == {**source, "is_labels": False}
+    assert image.metadata["napari_sam3d"]["is_labels"]
