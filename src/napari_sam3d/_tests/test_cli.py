@@ -12,10 +12,12 @@ import pytest
 
 import napari_sam3d.cli.demo
 from napari_sam3d.cli import main
-from napari_sam3d.cli.points import TypedPoint, parse_point, parse_points
+from napari_sam3d.cli.points import TypedPoint, parse_point, parse_points, require_positive
 from napari_sam3d.engine import predictor as engine
+from napari_sam3d.io.label_names import read_label_names
+from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
-from napari_sam3d.volume import Grid
+from napari_sam3d.volume import Grid, Volume
 
 SHAPE = (20, 24, 16)  # stored, (i, j, k)
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 0, 3.0, -20], [0, 1.5, 0, -10], [0, 0, 0, 1]])
@@ -26,10 +28,12 @@ class CubePredictor:
     """Stands in for a network: a cube of 3 voxels around the last positive point."""
 
     def __init__(self) -> None:
-        self.prompts: list[engine.Prompts] = []
+        self.prompts: list[Prompts] = []
+        self.volumes: list[Volume] = []
 
     def predict(self, volume, prompts, previous=None, cancelled=lambda: False):
         self.prompts.append(prompts)
+        self.volumes.append(volume)
         position = [p.position_voxel for p in prompts.points if p.positive][-1]
         window = tuple(
             slice(max(round(c) - 1, 0), min(round(c) + 2, n))
@@ -130,7 +134,7 @@ def test_points_are_collected_by_object():
 
 def test_an_object_needs_a_positive_point():
     with pytest.raises(ValueError, match="Object 2 has only negative points"):
-        parse_points(["1,1,1"], ["2:5,5,5"])
+        require_positive(parse_points(["1,1,1"], ["2:5,5,5"]))
 
 
 # segment
@@ -252,6 +256,82 @@ def test_settings_out_of_range_exit_with_2(image, capsys):
         main(["segment", image, "--point", "1,1,1", "--threshold", "3"])
     assert ended.value.code == 2
     assert "0.01 to 0.99" in capsys.readouterr().err
+
+
+def prompts_file(path, *rows, **image) -> str:
+    """A file of prompts, from (id, name, label, RAS mm) of single points."""
+    objects = [
+        {"id": n, "name": name, "points": [{"label": label, "ras_mm": ras}]}
+        for n, name, label, ras in rows
+    ]
+    value = {"format": "napari-sam3d prompts", "version": 1, "image": image, "objects": objects}
+    path.write_text(json.dumps(value))
+    return str(path)
+
+
+def test_saved_prompts_give_the_same_mask(predictor, image, tmp_path):
+    words = ["--point", "2:5,10,12", "--negative", "2:1,2,3", "--point", "7:11,10,10"]
+    assert main(["segment", image, *words, "--save-prompts", "p.json"]) == 0
+    first = predictor.prompts.copy()
+    value = json.loads((tmp_path / "p.json").read_text())
+    assert value["image"]["name"] == image and value["image"]["shape"] == list(SHAPE)
+    assert value["objects"][0]["points"][0]["ijk"] == [5, 10, 12]
+    np.testing.assert_allclose(
+        value["objects"][0]["points"][0]["ras_mm"], (AFFINE @ [5, 10, 12, 1])[:3]
+    )
+    assert main(["segment", image, "--prompts", "p.json", "-o", "again.nii.gz"]) == 0
+    assert predictor.prompts[len(first) :] == first
+    np.testing.assert_array_equal(stored("again.nii.gz"), stored("ct_seg.nii.gz"))
+    assert not os.path.exists("again.labels.json")  # there is no name to tell
+
+
+def test_prompts_of_another_scan_and_typed_ones_come_together(predictor, image, tmp_path, capsys):
+    near, far = (AFFINE @ [5, 10, 12, 1])[:3].tolist(), (AFFINE @ [11, 10, 10, 1])[:3].tolist()
+    rows = [(1, "Leber", "negative", near), (4, "Milz", "positive", far)]
+    path = prompts_file(tmp_path / "p.json", *rows)
+    assert "Object 1 has only negative points" in fails(capsys, "segment", image, "--prompts", path)
+    assert main(["segment", image, "--prompts", path, "--point", "15,3,3", "--json"]) == 0
+    first, fourth = json.loads(capsys.readouterr().out)["objects"]
+    assert (first["id"], first["name"], fourth["id"], fourth["name"]) == (1, "Leber", 4, "Milz")
+    assert [p.positive for p in predictor.prompts[0].points] == [False, True]
+    assert stored("ct_seg.nii.gz")[15, 3, 3] == 1 and stored("ct_seg.nii.gz")[11, 10, 10] == 4
+    names = {it.id: it for it in read_label_names("ct_seg.nii.gz")}
+    assert names[4].name == "Milz" and names[4].volume_ml == fourth["volume_ml"]
+    # the next mask has no names; it must not go by those of this one
+    assert main(["segment", image, "--point", "4:5,5,5", "--overwrite"]) == 0
+    assert [(it.id, it.name) for it in read_label_names("ct_seg.nii.gz")] == [(4, "")]
+
+
+def test_a_time_point_is_segmented(predictor, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = np.arange(3, dtype=np.int16) * np.ones((*SHAPE, 1), np.int16)
+    nib.save(nib.Nifti1Image(data, AFFINE), "film.nii.gz")
+    words = ["segment", "film.nii.gz", "--point", "5,10,12"]
+    assert "film.nii.gz" in fails(capsys, *words)
+    assert "film.nii.gz" in fails(capsys, *words, "--frame", "3")
+    assert main([*words, "--frame", "2"]) == 0
+    assert (predictor.volumes[-1].data == 2).all()
+    assert stored("film_seg.nii.gz").shape == SHAPE
+    np.testing.assert_array_equal(nib.load("film_seg.nii.gz").affine, AFFINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--prompts", "gone.json"], "gone.json cannot be read"),
+        (["--prompts", "ct.nii.gz"], "ct.nii.gz is not a text file"),
+        (["--prompts", "far.json"], "which is outside ct.nii.gz"),
+        (["--point", "1,1,1", "--save-prompts", "p.txt"], "must end in .json"),
+        (["--point", "1,1,1", "--save-prompts", "none/p.json"], "There is no folder none"),
+        (["--point", "1,1,1", "--save-prompts", "far.json"], "far.json exists; --overwrite"),
+        (["--point", "1,1,1", "--frame", "1"], "ct.nii.gz"),
+    ],
+)
+def test_wrong_files_of_prompts_are_one_sentence(
+    no_predictor, image, tmp_path, capsys, words, sentence
+):
+    prompts_file(tmp_path / "far.json", (1, "", "positive", [999, 0, 0]))
+    assert sentence in fails(capsys, "segment", image, *words)
 
 
 # models

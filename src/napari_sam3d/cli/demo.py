@@ -13,7 +13,7 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from napari_sam3d.catalog import model_spec
-from napari_sam3d.cli.points import parse_points, place
+from napari_sam3d.cli.points import parse_points, place, require_positive
 from napari_sam3d.cli.segment import check_folder, segment_objects, stem
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -80,6 +80,7 @@ class Demo:
             known = ", ".join(SAMPLES)
             raise ValueError(f"{self.image} is neither a file nor a sample ({known}).")
         typed = parse_points(self.point, self.negative)
+        require_positive(typed)
         volume = read_nifti(path)
         return volume, {n: place(points, volume, self.mm) for n, points in typed.items()}, None
 

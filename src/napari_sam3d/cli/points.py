@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,27 +56,25 @@ def parse_point(text: str, positive: bool = True) -> TypedPoint:
 def parse_points(
     positive: Sequence[str], negative: Sequence[str]
 ) -> dict[int, tuple[TypedPoint, ...]]:
-    """The typed points of each object, by ascending id.
-
-    Raises
-    ------
-    ValueError
-        When a text is no point, or an object has no positive point.
-    """
+    """The typed points of each object, by ascending id; ValueError when a text is no point."""
     points = [parse_point(text) for text in positive]
     points += [parse_point(text, positive=False) for text in negative]
     objects: dict[int, tuple[TypedPoint, ...]] = {}
     for point in sorted(points, key=lambda point: point.object_id):
         objects[point.object_id] = (*objects.get(point.object_id, ()), point)
+    return objects
+
+
+def require_positive(objects: Mapping[int, Sequence[TypedPoint | Point]]) -> None:
+    """ValueError when there is no object, or one has no positive point."""
     if not objects:
         raise ValueError("Say where the object is with --point i,j,k.")
-    for object_id, typed in objects.items():
-        if not any(point.positive for point in typed):
+    for object_id, points in objects.items():
+        if not any(point.positive for point in points):
             raise ValueError(
                 f"Object {object_id} has only negative points; say where it is with "
                 f"--point {object_id}:i,j,k."
             )
-    return objects
 
 
 def place(points: Sequence[TypedPoint], volume: Volume, mm: bool) -> Prompts:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from napari_sam3d.catalog import model_spec
-from napari_sam3d.cli.points import parse_points, place
+from napari_sam3d.cli.points import TypedPoint, parse_points, place, require_positive
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Point3, Volume
+
+if TYPE_CHECKING:
+    from napari_sam3d.io.prompt_file import ObjectPrompts
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -38,20 +42,29 @@ class Segment:
 
     Two objects, in millimetres, with the name of the mask:
     napari-sam3d segment ct.nii.gz --mm --point -12.5,3,40 --point 2:30,8,41.5 -o two.nii.gz
+
+    The points that the Segment dock saved, on another image in the same coordinates:
+    napari-sam3d segment later.nii.gz --prompts ct_prompts.json
     """
 
     image: Positional[Path]
-    """NIfTI image, .nii or .nii.gz."""
+    """NIfTI image: .nii, .nii.gz or a .hdr/.img pair."""
     point: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[ID:]I,J,K")] = ()
     """Point inside an object."""
     negative: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="[ID:]I,J,K")] = ()
     """Point outside an object."""
     mm: bool = False
     """Points are in RAS millimetres instead of stored voxel indices."""
+    prompts: Annotated[Path | None, arg(metavar="FILE.json")] = None
+    """Saved prompts; --point and --negative add to them."""
+    save_prompts: Annotated[Path | None, arg(metavar="FILE.json")] = None
+    """Write all points to a file that --prompts and the Segment dock read."""
+    frame: Annotated[int | None, arg(metavar="N")] = None
+    """Time point of a series, counted from 0."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
     """Mask to write; IMAGE_seg.nii.gz in the current folder when not given."""
     overwrite: bool = False
-    """Replace the output when it exists."""
+    """Replace files that exist."""
     json: bool = False
     """Print one JSON object on stdout instead of sentences, and no progress bar."""
     settings: OmitArgPrefixes[InferenceSettings] = field(default_factory=InferenceSettings)
@@ -59,19 +72,29 @@ class Segment:
     def run(self) -> None:
         """Segment, write the mask and report; everything that can be wrong is checked first."""
         from napari_sam3d.io import read_nifti, write_labels
+        from napari_sam3d.io.prompt_file import write_prompts
 
         typed = parse_points(self.point, self.negative)
+        if self.prompts is None:
+            require_positive(typed)
         model_spec(self.settings.model)
         output = self.output or Path(f"{stem(self.image)}_seg.nii.gz")
         check_output(output, self.image, self.overwrite)
-        volume = read_nifti(self.image)
-        warnings = volume.source.warnings if volume.source is not None else ()
+        if self.save_prompts is not None:
+            check_prompts(self.save_prompts, self.overwrite)
+        volume = read_nifti(self.image, self.frame)
+        warnings = list(volume.source.warnings) if volume.source is not None else []
+        said = self._said(typed, volume)
         for warning in () if self.json else warnings:
             print(warning, file=sys.stderr)
-        prompts = {number: place(points, volume, self.mm) for number, points in typed.items()}
 
+        prompts = {it.id: Prompts(points=it.points) for it in said}
         labels, objects = segment_objects(volume, prompts, self.settings, quiet=self.json)
+        objects = [replace(it, name=own.name) for it, own in zip(objects, said, strict=True)]
         write_labels(output, labels, volume.grid, volume.source, overwrite=self.overwrite)
+        write_names(output, objects)
+        if self.save_prompts is not None:
+            write_prompts(self.save_prompts, said, volume, overwrite=self.overwrite)
         if self.json:
             report = {
                 "image": str(self.image),
@@ -83,6 +106,20 @@ class Segment:
             print(json.dumps(report))
         else:
             print("\n".join([*(found.sentence() for found in objects), f"Mask: {output}"]))
+
+    def _said(
+        self, typed: Mapping[int, tuple[TypedPoint, ...]], volume: Volume
+    ) -> list[ObjectPrompts]:
+        """What was loaded and typed about each object, by ascending id."""
+        from napari_sam3d.io.prompt_file import ObjectPrompts, read_prompts
+
+        loaded = () if self.prompts is None else read_prompts(self.prompts, volume)
+        names = {it.id: it.name for it in loaded}
+        points = {it.id: it.points for it in loaded}
+        for number, more in typed.items():
+            points[number] = (*points.get(number, ()), *place(more, volume, self.mm).points)
+        require_positive(points)
+        return [ObjectPrompts(n, points[n], names.get(n, "")) for n in sorted(points)]
 
 
 @dataclass(frozen=True)
@@ -102,6 +139,8 @@ class FoundObject:
     centroid
         Centre of mass in stored voxel indices (i, j, k); None when there is no voxel, or the image
         came from no file.
+    name
+        Empty when it has none.
     """
 
     id: int
@@ -110,6 +149,7 @@ class FoundObject:
     score: float
     seconds: float
     centroid: Point3 | None
+    name: str = ""
 
     def sentence(self) -> str:
         """All of it on one line."""
@@ -117,7 +157,8 @@ class FoundObject:
         if self.centroid is not None:
             size += " around " + ",".join(f"{c:.1f}" for c in self.centroid)
         score = f"expected overlap {self.score:.2f}"
-        return f"Object {self.id}: {size}, {score}, {self.seconds:.1f} s"
+        name = f" ({self.name})" if self.name else ""
+        return f"Object {self.id}{name}: {size}, {score}, {self.seconds:.1f} s"
 
 
 def segment_objects(
@@ -180,13 +221,24 @@ def _found(
     )
 
 
+def write_names(mask: Path, objects: Sequence[FoundObject]) -> None:
+    """Write the names of the objects beside the mask, when they have any or older ones are there.
+
+    A mask that was replaced would else be described by what its forerunner held.
+    """
+    from napari_sam3d.io.label_names import LabelName, sidecar_path, write_label_names
+
+    if not any(it.name for it in objects) and not sidecar_path(mask).exists():
+        return
+    try:
+        write_label_names(mask, [LabelName(it.id, it.name, None, it.volume_ml) for it in objects])
+    except ValueError as error:  # the mask itself is written
+        print(error, file=sys.stderr)
+
+
 def stem(path: Path) -> str:
-    """Name of a file without .nii or .nii.gz."""
-    name = path.name
-    for suffix in sorted(NIFTI_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    """Name of a file without .nii, .nii.gz and the like."""
+    return re.sub(r"\.(nii|hdr|img)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
 
 
 def check_output(output: Path, image: Path, overwrite: bool) -> None:
@@ -201,6 +253,15 @@ def check_output(output: Path, image: Path, overwrite: bool) -> None:
             raise IsADirectoryError(f"The mask {output} is a folder.")
         if not overwrite:
             raise FileExistsError(f"{output} exists; --overwrite replaces it.")
+
+
+def check_prompts(path: Path, overwrite: bool) -> None:
+    """ValueError or OSError when prompts cannot be written."""
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"The file of prompts {path} must end in .json.")
+    check_folder(path.parent)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; --overwrite replaces it.")
 
 
 def check_folder(folder: Path) -> None:
