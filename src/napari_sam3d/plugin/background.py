@@ -131,6 +131,7 @@ def _dialog(title: str, parent: QWidget | None) -> QProgressDialog:
     dialog = QProgressDialog(f"{title} ...", "Cancel", 0, 1000, parent)
     dialog.setWindowTitle("SAM 3D")
     dialog.setWindowModality(Qt.WindowModality.WindowModal)
+    dialog.setMinimumWidth(360)
     dialog.setMinimumDuration(2**31 - 1)  # when it is shown is decided here
     dialog.setAutoClose(False)
     dialog.setAutoReset(False)

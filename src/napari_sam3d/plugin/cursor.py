@@ -102,8 +102,8 @@ def describe(viewer: ViewerModel, image: Layer | None = None) -> str:
     image
         The image that someone works on.
     """
-    if viewer.dims.ndisplay != 2:
-        return ""  # the cursor is somewhere on a line of sight
+    if viewer.dims.ndisplay != 2 or not viewer.mouse_over_canvas:
+        return ""  # in 3D the cursor is somewhere on a line of sight
     active = viewer.layers.selection.active
     visible = [layer for layer in reversed(viewer.layers) if layer.visible]
     layers = [layer for layer in (active, image, *visible) if isinstance(layer, Image | Labels)]
