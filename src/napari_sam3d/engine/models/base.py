@@ -21,11 +21,15 @@ class PatchPrompts:
         (b, n) 1 positive, 0 negative, -1 no point (padding), as in SAM.
     mask
         (b, 1, d, h, w) logits of an earlier mask on the same patch; zeros where there is none.
+    boxes
+        (b, 2, 3) lowest and highest voxel (z, y, x) of a box about the object, for the families
+        that take one.
     """
 
     points: Tensor
     labels: Tensor
     mask: Tensor
+    boxes: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
