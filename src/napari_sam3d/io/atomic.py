@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_STALE_S = 24 * 3600
 
 
 def real_target(path: str | Path) -> Path:
@@ -48,6 +50,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         With one sentence; nothing was changed at `target`.
     """
     temporary = target.with_name(f".sam3d-{secrets.token_hex(8)}.tmp")
+    _sweep(target.parent)
     try:
         # os.open, unlike tempfile, gives the file the permissions of any new file
         handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
@@ -66,3 +69,11 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         raise OSError(
             f"{target} cannot be written: {error.strerror or error}; nothing was changed there."
         ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what programs that were killed while saving have left behind long ago."""
+    for left in folder.glob(".sam3d-*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                left.unlink()

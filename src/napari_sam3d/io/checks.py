@@ -11,7 +11,7 @@ from napari_sam3d.io.errors import NiftiError, TooLarge
 _DEFLATE_LIMIT = 1032  # deflate cannot pack more than this many bytes into one
 _LARGE = 0.25  # of the free memory; more is read only when the user wants it
 _TOO_LARGE = 0.8
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200  # no image of such a size packs so well
+_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200  # few images of such a size pack so well
 
 
 def halves(path: Path) -> tuple[Path, Path]:
@@ -56,14 +56,18 @@ def check_size(name: str, size: int, needed: int, zipped: bool) -> None:
     """Compare what the header claims with the size of the file, before allocating."""
     if zipped and needed > _DEFLATE_LIMIT * size + 1024:
         raise NiftiError(
-            f"{name} is damaged: its header claims {needed} bytes, which cannot fit into "
-            f"{size} gzipped bytes."
+            f"{name} is damaged: its header claims {_count(needed)} bytes, which cannot fit into "
+            f"{size} gzipped bytes; copy the file again."
         )
     if not zipped and needed > size:
         raise NiftiError(
-            f"{name} is cut off: its header claims {needed} bytes, the file has {size}; "
+            f"{name} is cut off: its header claims {_count(needed)} bytes, the file has {size}; "
             "copy the file again."
         )
+
+
+def _count(n: int) -> str:
+    return str(n) if n < 10**15 else f"{n:.3g}"
 
 
 def is_large(needed: int) -> bool:
@@ -100,6 +104,6 @@ def check_memory(name: str, size: int, needed: int, allow_large: bool) -> None:
         raise TooLarge(f"{says}; read it all the same, or unpack it to .nii, which stays on disk.")
     if needed > _BOMB_BYTES and needed > _BOMB_RATIO * size:
         raise TooLarge(
-            f"{name} has {size / 1e6:.0f} MB and claims to unpack to {needed / 1e9:.1f} GB, which "
-            "no real image does; read it all the same only if you know where it comes from."
+            f"{name} has {size / 1e6:.0f} MB and would fill {needed / 1e9:.1f} GB of memory, which "
+            "few real files do; read it all the same if you know where it comes from."
         )

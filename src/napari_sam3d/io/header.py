@@ -76,7 +76,8 @@ def parse_header(stream: BinaryIO, name: str, pair: bool, warnings: list[str]) -
     raw = stream.read(348)
     if len(raw) < 348:
         raise NiftiError(
-            f"{name} is not a NIfTI file: it holds {len(raw)} bytes, a header needs 348."
+            f"{name} is not a NIfTI file: it holds {len(raw)} bytes and a header alone needs 348; "
+            "copy the file again."
         )
     for endian in "<>":
         length = int(np.frombuffer(raw[:4], f"{endian}i4")[0])

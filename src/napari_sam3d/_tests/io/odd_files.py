@@ -163,7 +163,7 @@ REFUSED = {
     "bomb.nii.gz": Odd(
         gzip.compress(header(dim=(3, 2048, 1024, 1024), code=2, bits=8) + bytes(4))
         + many_zeros(2048),
-        "unpack",
+        "would fill",
     ),
     # --- where it lies, and its other half
     "singular.nii": Odd(nifti(sform=AFFINE * [1, 1, 0, 1]), "singular"),

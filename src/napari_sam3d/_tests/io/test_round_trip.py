@@ -401,3 +401,12 @@ def test_no_file_is_put_beside_its_twin(tmp_path, old, new):
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "x.nii.gz")))
     assert (voxels == (1 if old == "x.nii" else 2)).all()
     write_labels(tmp_path / new, np.full((2, 2, 2), 3), grid, overwrite=True)
+
+
+def test_saving_sweeps_up_after_those_who_were_killed(tmp_path):
+    old, new = tmp_path / ".sam3d-0.tmp", tmp_path / ".sam3d-1.tmp"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_labels(tmp_path / "a", np.ones((2, 2, 2), int), Grid.from_spacing((2, 2, 2), (1, 1, 1)))
+    assert not old.exists() and new.exists()  # the new one may be somebody's at work
