@@ -17,6 +17,7 @@ from napari_sam3d.io import NiftiError, NiftiImage, TooLarge, is_labels, is_nift
 from napari_sam3d.io.label_names import LabelName, read_label_names
 from napari_sam3d.plugin import background, cursor
 from napari_sam3d.plugin.layers import layer_data, source_of
+from napari_sam3d.plugin.questions import can_ask
 
 if TYPE_CHECKING:
     from napari.types import LayerDataTuple
@@ -186,15 +187,10 @@ def _other_half_is_open(path: str) -> bool:
 
 
 def _by_hand() -> bool:
-    """Whether a person waits at a window, rather than a script for an answer.
+    """Whether a person waits at a window, or for one, rather than a script for an answer.
 
     napari would ask such a person for another reader, without a word of what is wrong.
     """
-    from qtpy.QtWidgets import QApplication
-
-    app = QApplication.instance()
-    if app is None:
-        return False
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     from_shell = "napari.__main__" in (*sys.modules, getattr(main, "name", None))
-    return from_shell or app.thread().loopLevel() > 0
+    return from_shell or can_ask()
