@@ -153,7 +153,7 @@ def _with_source(volume: Volume, layers: Sequence[Layer], parent: QWidget | None
     if chosen is None:
         raise ValueError(
             f"{volume.name} could have been drawn on {listing(names)}, which lie in different "
-            "places; convert one of them to labels and draw in that layer."
+            "places; choose one of them (in a script, `labels.metadata = image.metadata`)."
         )
     return found[names[chosen]]
 
@@ -169,12 +169,13 @@ def _may_replace(
     if own is not None and _same_file(target, own.path):
         return True  # a label map goes back to where it came from
     files = open_files(layers)
-    if volume.source is not None:
-        files.setdefault(volume.source.path, volume.name)
     name = next((name for path, name in files.items() if _same_file(target, path)), None)
-    if name is None:
+    if name is not None:
+        text = f"{target.name} is the file of the open layer {name}."
+    elif volume.source is not None and _same_file(target, volume.source.path):
+        text = f"{target.name} is the image that {volume.name} comes from."
+    else:
         return False
-    text = f"{target.name} is the file of the open layer {name}."
     if questions.allow(f"{text}\nReplacing it cannot be undone.", "Replace", parent):
         return True
     raise ValueError(f"{text[:-1]}; choose another name for this file.")
