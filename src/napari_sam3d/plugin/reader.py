@@ -65,7 +65,7 @@ def read(path: Paths) -> list[LayerDataTuple]:
         except NiftiError as error:
             said: NiftiError = error
             if isinstance(error, TooLarge):
-                said = TooLarge(f"{error} File > IO Utilities > Open NIfTI... does either.")
+                said = TooLarge(f"{error} File > IO Utilities > Open NIfTI... does that.")
             if not _by_hand():
                 raise said from error
             show_error(str(said))
@@ -128,7 +128,10 @@ def _steps(path: str, allow_large: bool) -> Generator[float, None, _Found]:
             names = read_label_names(path)
         except (ValueError, OSError) as error:
             warnings = (f"{error} The labels are shown without their names.",)
-    return _Found(image, layer_data(image, as_labels, names), warnings)
+    try:
+        return _Found(image, layer_data(image, as_labels, names), warnings)
+    except MemoryError as error:  # labels are copied, to be painted on
+        raise NiftiError(f"{image.name} does not fit into memory; close other programs.") from error
 
 
 def _warn_of_other_tilt(name: str, source: NiftiSource, layers: Iterable[Any]) -> None:

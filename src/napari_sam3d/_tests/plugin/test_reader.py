@@ -85,8 +85,17 @@ def test_a_bad_file_is_one_sentence_for_a_script(tmp_path, shown):
 def test_what_needs_too_much_memory_says_which_command_asks(tmp_path, monkeypatch):
     path = put(tmp_path / "a.nii.gz", nifti())
     monkeypatch.setattr("napari_sam3d.io.checks._LARGE", 0)
-    with pytest.raises(TooLarge, match=r"needs .* GB .* Open NIfTI\.\.\. does either\.$"):
+    with pytest.raises(TooLarge, match=r"needs .* GB .* Open NIfTI\.\.\. does that\.$"):
         read(str(path))
+
+
+def test_labels_that_memory_does_not_hold_are_a_sentence(tmp_path, monkeypatch):
+    def copy(*args):
+        raise MemoryError
+
+    monkeypatch.setattr("napari_sam3d.plugin.reader.layer_data", copy)
+    with pytest.raises(NiftiError, match=r"^a_seg\.nii does not fit into memory"):
+        read(str(put(tmp_path / "a_seg.nii", nifti())))
 
 
 def test_a_cancelled_file_is_no_layer_and_no_error(tmp_path, monkeypatch):
