@@ -182,7 +182,8 @@ def label_volumes(labels: np.ndarray, grid: Grid) -> dict[int, float]:
         Where the voxels are.
     """
     voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000
-    return {label: n * voxel_ml for label, n in count_labels(labels).items()}
+    # nine digits are more than any voxel size has, and spare the reader 0.009000000000000001
+    return {label: float(f"{n * voxel_ml:.9g}") for label, n in count_labels(labels).items()}
 
 
 def count_labels(labels: np.ndarray) -> dict[int, int]:

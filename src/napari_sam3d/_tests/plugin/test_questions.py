@@ -108,7 +108,7 @@ def test_the_writer_asks_the_user(qtbot, window, tmp_path):
     path = put(tmp_path / "scan.nii", nifti())
     image = open_layer(path)
     before = path.read_bytes()
-    data, meta, _ = on(image, metadata=image.metadata).as_layer_data_tuple()
+    data, meta, _ = on(image, name="mask", metadata=image.metadata).as_layer_data_tuple()
     texts: list[str] = []
     for word in ("Cancel", "Replace"):
         assert path.read_bytes() == before
@@ -122,9 +122,9 @@ def test_the_writer_asks_the_user(qtbot, window, tmp_path):
         assert isinstance(result, NotSaved if word == "Cancel" else list)
     assert path.read_bytes() != before and not np.asarray(open_layer(path).data).any()
     assert len(texts) == 2
-    assert all(
-        text.startswith("scan.nii is the image that the layer comes from.") for text in texts
-    )
+    assert {text.split("\n")[0] for text in texts} == {
+        "scan.nii is the image that mask comes from."
+    }
 
 
 def test_a_cancelled_save_says_so(tmp_path, monkeypatch):
