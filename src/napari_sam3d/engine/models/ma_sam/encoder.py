@@ -93,7 +93,7 @@ class ImageEncoder(nn.Module):
         if slices.shape[1] == 1:  # the release repeats a grey slice three times
             weight = weight.sum(1, keepdim=True)
         x = F.conv2d(slices, weight, projection.bias, stride=projection.stride)
-        return x.permute(0, 2, 3, 1) + self.pos_embed
+        return x.permute(0, 2, 3, 1).contiguous() + self.pos_embed
 
 
 class Block(nn.Module):
