@@ -90,14 +90,12 @@ def check_memory(name: str, size: int, needed: int, allow_large: bool) -> None:
     Raises
     ------
     TooLarge
-        When `allow_large` would help.
-    NiftiError
-        When nothing would.
+        With whether `allow_large` would help.
     """
     free = psutil.virtual_memory().available
     says = f"{name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free"
     if needed > _TOO_LARGE * free:
-        raise NiftiError(f"{says}; close other programs, or unpack it to .nii.")
+        raise TooLarge(f"{says}; close other programs, or unpack it to .nii.", readable=False)
     if allow_large:
         return
     if needed > _LARGE * free:

@@ -6,4 +6,16 @@ class NiftiError(ValueError):
 
 
 class TooLarge(NiftiError):
-    """A file that would take much of the memory; `allow_large` reads it all the same."""
+    """A gzipped file that would take much of the memory.
+
+    Parameters
+    ----------
+    sentence
+        What the user is told.
+    readable
+        Whether `allow_large` reads it all the same; unpacking it to .nii always helps.
+    """
+
+    def __init__(self, sentence: str, *, readable: bool = True) -> None:
+        super().__init__(sentence)
+        self.readable = readable

@@ -142,7 +142,7 @@ def open_steps(
     Raises
     ------
     TooLarge
-        When only `allow_large` reads it.
+        When it is gzipped and would take much of the memory.
     NiftiError
         With one sentence that names the file, what is wrong and what to do.
     """

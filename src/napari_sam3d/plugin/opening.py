@@ -125,7 +125,7 @@ def _read(path: str, parent: QWidget | None) -> list[LayerDataTuple]:
     try:
         return read_layers(path)
     except TooLarge as error:
-        answer = _ask(str(error), parent)
+        answer = _ask(error, parent)
     if answer == "read":
         return read_layers(path, allow_large=True)
     if answer == "unpack":
@@ -138,16 +138,17 @@ def _read(path: str, parent: QWidget | None) -> list[LayerDataTuple]:
     raise background.Cancelled
 
 
-def _ask(text: str, parent: QWidget | None) -> str:
+def _ask(error: TooLarge, parent: QWidget | None) -> str:
     """What to do with a file that needs much memory: "read", "unpack" or ""."""
     box = QMessageBox(parent)
     box.setWindowTitle("SAM 3D")
     box.setIcon(QMessageBox.Icon.Warning)
-    box.setText(text)
+    box.setText(str(error))
     buttons: dict[Any, str] = {
-        box.addButton("Unpack...", QMessageBox.ButtonRole.AcceptRole): "unpack",
-        box.addButton("Read it anyway", QMessageBox.ButtonRole.DestructiveRole): "read",
+        box.addButton("Unpack...", QMessageBox.ButtonRole.AcceptRole): "unpack"
     }
+    if error.readable:
+        buttons[box.addButton("Read it anyway", QMessageBox.ButtonRole.DestructiveRole)] = "read"
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
     box.exec()
     return next((answer for b, answer in buttons.items() if b == box.clickedButton()), "")

@@ -65,7 +65,10 @@ def read(path: Paths) -> list[LayerDataTuple]:
         except NiftiError as error:
             said: NiftiError = error
             if isinstance(error, TooLarge):
-                said = TooLarge(f"{error} File > IO Utilities > Open NIfTI... does that.")
+                said = TooLarge(
+                    f"{error} File > IO Utilities > Open NIfTI... does that.",
+                    readable=error.readable,
+                )
             if not _by_hand():
                 raise said from error
             show_error(str(said))
@@ -80,7 +83,7 @@ def read_layers(path: str, *, allow_large: bool = False) -> list[LayerDataTuple]
     Cancelled
         When the user gave up waiting.
     TooLarge
-        When only `allow_large` reads it.
+        When it is gzipped and would take much of the memory.
     NiftiError
         With one sentence for the user.
     """

@@ -208,6 +208,16 @@ def test_a_large_file_is_unpacked_when_the_user_says_so(
     assert layer.data.max() == numbers().max()
 
 
+def test_a_file_beyond_the_memory_can_only_be_unpacked(viewer, path, answer, monkeypatch) -> None:
+    monkeypatch.setattr("napari_sam3d.io.checks._TOO_LARGE", 0)
+    answer("Read it anyway")
+    with pytest.raises(ValueError, match="unpack"):  # there is no such button
+        opening.open_files(viewer, [path])
+    said = answer("Cancel")
+    assert opening.open_files(viewer, [path]) == []
+    assert "unpack it to .nii" in said[-1]
+
+
 def test_a_large_dropped_file_names_the_command(viewer, path, large, qtbot, chooser) -> None:
     opening.set_preferred(True)
     by_hand(qtbot, lambda: drop(viewer, path))
