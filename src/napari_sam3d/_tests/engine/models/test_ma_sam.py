@@ -12,7 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from napari_sam3d.engine.models.base import PatchPrompts
-from napari_sam3d.engine.models.ma_sam import MaSam, from_release, infer_sizes, to_release
+from napari_sam3d.engine.models.ma_sam import (
+    MaSam,
+    from_release,
+    infer_sizes,
+    state_sizes,
+    to_release,
+)
 from napari_sam3d.engine.models.ma_sam.decoder import ClassDecoder
 from napari_sam3d.engine.models.ma_sam.encoder import ImageEncoder
 from napari_sam3d.engine.models.ma_sam.model import NO_OBJECT, foreground
@@ -21,8 +27,8 @@ from napari_sam3d.engine.models.ma_sam.release import rename, resize_for
 GOLDEN = Path(__file__).parents[2] / "golden"
 ROOT = Path(__file__).parents[5]
 KEYS = ROOT.parent / "shared" / "reference" / "keys"
-# Tolerances of the goldens. The layer norms over few channels in the small decoder amplify rounding:
-# its goldens are 2e-5 from what float64 gives, and so are we.
+# Tolerances of the goldens. Layer norms over few channels in the small decoder amplify rounding:
+# its goldens are 2e-5 from what float64 gives.
 ABSOLUTE, RELATIVE = 2e-4, 2e-5
 
 TINY = {
@@ -197,6 +203,7 @@ def test_tiny_released_file_on_top_of_sam():
     state = from_release(adapter, sam, 96)
     model = MaSam(**sizes)
     assert model.state_dict().keys() == state.keys()
+    assert state_sizes(state) == TINY
     model.load_state_dict(state)
     for name, tensor in whole.items():
         torch.testing.assert_close(state[name].float(), tensor, atol=1e-3, rtol=1e-3)
@@ -220,6 +227,8 @@ def test_files_that_do_not_belong_together_are_refused():
         from_release(sam, sam)
     with pytest.raises(ValueError, match=r"no SAM file: the tensor image_encoder\.pos_embed"):
         from_release(adapter, adapter)
+    with pytest.raises(ValueError, match=r"no MA-SAM: the tensor image_encoder\.FacTu\.weight"):
+        state_sizes(sam)
 
 
 def full_keys() -> dict:
@@ -240,7 +249,7 @@ def test_key_lists_of_the_released_files_are_covered(vit):
         sizes = infer_sizes(adapter, tensors)
         model = MaSam(**sizes)
         state = from_release(adapter, tensors)
-    assert sizes == infer_sizes(adapter, tensors, 512)
+    assert sizes == state_sizes(state)
     assert {k: v for k, v in sizes.items() if k in VIT[vit]} == VIT[vit]
     own = {k: tuple(t.shape) for k, t in model.state_dict().items()}
     assert {k: tuple(t.shape) for k, t in state.items()} == own

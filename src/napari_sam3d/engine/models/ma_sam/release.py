@@ -86,7 +86,7 @@ def resize_for(name: str, tensor: Tensor, side: int, global_blocks: tuple[int, .
 def infer_sizes(
     adapter: Mapping[str, Tensor], sam: Mapping[str, Tensor], image_size: int = _IMAGE_SIZE
 ) -> dict[str, Any]:
-    """Keyword arguments of `MaSam` from the shapes in the two files.
+    """Keyword arguments of `MaSam` from the shapes in the two released files.
 
     Raises
     ------
@@ -101,34 +101,47 @@ def infer_sizes(
     ):
         if wanted not in tensors:
             raise ValueError(f"This is no {file}: the tensor {wanted} is missing.")
-    rank, embed_dim = adapter["image_encoder.FacTu.weight"].shape
+    tuned = adapter["image_encoder.FacTu.weight"].shape[1]
     found = sam["image_encoder.pos_embed"].shape[-1]
-    if embed_dim != found:
+    if tuned != found:
         raise ValueError(
-            f"The adapters were tuned on SAM's {_sam_name(embed_dim)}, "
+            f"The adapters were tuned on SAM's {_sam_name(tuned)}, "
             f"but the SAM file holds {_sam_name(found)}; use the matching SAM file."
         )
-    tables = [
-        len(sam[f"image_encoder.blocks.{i}.attn.rel_pos_h"])
-        for i in range(sum(name.endswith(".attn.rel_pos_h") for name in sam))
-    ]
-    shortest = min(tables)  # those of the windows: the image has more tokens than a window
-    first = "image_encoder.ImageEncoderViT.blocks.0.Block."
-    channels = adapter["mask_decoder.mask_tokens.weight"].shape[1]
+    return {
+        **state_sizes({**sam, **{rename(name): tensor for name, tensor in adapter.items()}}),
+        "image_size": image_size,
+    }
+
+
+def state_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Keyword arguments of `MaSam` from the shapes in a state of it, as `from_release` gives."""
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in state:
+            raise ValueError(f"This is no MA-SAM: the tensor {name} is missing.")
+        return tuple(state[name].shape)
+
+    rank, embed_dim = shape("image_encoder.FacTu.weight")
+    depth = sum(name.endswith(".attn.rel_pos_h") for name in state)
+    tables = [shape(f"image_encoder.blocks.{i}.attn.rel_pos_h") for i in range(depth)]
+    # those of the windows: the image has more tokens than a window
+    shortest, head_dim = min(tables)
+    patch_size = shape("image_encoder.patch_embed.proj.weight")[-1]
     return {
         "embed_dim": embed_dim,
-        "depth": len(tables),
-        "heads": embed_dim // sam["image_encoder.blocks.0.attn.rel_pos_h"].shape[1],
-        "global_blocks": tuple(i for i, n in enumerate(tables) if n != shortest),
-        "image_size": image_size,
-        "patch_size": sam["image_encoder.patch_embed.proj.weight"].shape[-1],
+        "depth": depth,
+        "heads": embed_dim // head_dim,
+        "global_blocks": tuple(i for i, table in enumerate(tables) if table[0] != shortest),
+        "image_size": shape("image_encoder.pos_embed")[1] * patch_size,
+        "patch_size": patch_size,
         "window": (shortest + 1) // 2,
-        "channels": channels,
-        "classes": len(adapter["mask_decoder.mask_tokens.weight"]) - 1,
-        "adapter_channels": len(adapter[first + "adapter_linear_down.weight"]),
+        "channels": shape("mask_decoder.mask_tokens.weight")[1],
+        "classes": shape("mask_decoder.mask_tokens.weight")[0] - 1,
+        "adapter_channels": shape("image_encoder.blocks.0.adapter_linear_down.weight")[0],
         "rank": rank,
-        "mlp_dim": len(adapter["mask_decoder.transformer.layers.0.mlp.lin1.weight"]),
-        "quality_dim": len(adapter["mask_decoder.iou_prediction_head.layers.0.weight"]),
+        "mlp_dim": shape("mask_decoder.transformer.layers.0.mlp.lin1.weight")[0],
+        "quality_dim": shape("mask_decoder.iou_prediction_head.layers.0.weight")[0],
     }
 
 
