@@ -157,7 +157,7 @@ class FoundObject:
         if self.centroid is not None:
             size += " around " + ",".join(f"{c:.1f}" for c in self.centroid)
         score = f"expected overlap {self.score:.2f}"
-        name = f" ({self.name})" if self.name else ""
+        name = f" ({' '.join(self.name.split())})" if self.name else ""
         return f"Object {self.id}{name}: {size}, {score}, {self.seconds:.1f} s"
 
 

@@ -151,7 +151,6 @@ def write_itksnap(path: str | Path, names: Iterable[LabelName], *, overwrite: bo
     OSError
         When the file exists and `overwrite` is false, or it cannot be written.
     """
-    path = Path(path)
     rows = []
     for it in sorted(names, key=lambda it: it.id):
         if 1 <= it.id <= ITKSNAP_LARGEST:
@@ -162,8 +161,13 @@ def write_itksnap(path: str | Path, names: Iterable[LabelName], *, overwrite: bo
                 f"{it.id:5d}   {red:3d}  {green:3d}  {blue:3d}     {alpha / 255:.2f}  1  1"
                 f'    "{name}"\n'
             )
-    path = path if path.suffix else path.with_name(f"{path.name}.txt")
-    return write_text(path, _ITKSNAP_HEADER + "".join(rows), overwrite=overwrite)
+    return write_text(text_path(path), _ITKSNAP_HEADER + "".join(rows), overwrite=overwrite)
+
+
+def text_path(path: str | Path) -> Path:
+    """The path, with `.txt` appended to a name without extension."""
+    path = Path(path)
+    return path if path.suffix else path.with_name(f"{path.name}.txt")
 
 
 def itksnap_left_out(names: Iterable[LabelName]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -133,10 +133,11 @@ class Controls(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for label, widget in rows:
             widget.setMinimumWidth(0)
-            if isinstance(widget, QComboBox):  # a long name must not widen the whole dock
-                widget.setSizeAdjustPolicy(_NARROW)
-                widget.setMinimumContentsLength(8)
             form.addRow(label, widget)
+        for box in (*(widget for _, widget in rows), self.objects):
+            if isinstance(box, QComboBox):  # a long name must not widen the whole dock
+                box.setSizeAdjustPolicy(_NARROW)
+                box.setMinimumContentsLength(8)
         form.addRow("Point", _row(self.positive, self.negative))
         form.addRow("Object", _row(self.objects, self.new))
         layout = QVBoxLayout(self)
@@ -154,6 +155,7 @@ class Controls(QWidget):
         self.objects.clear()
         for number, title, color in state.objects:
             self.objects.addItem(_swatch(color), title, number)
+            self.objects.setItemData(self.objects.count() - 1, title, Qt.ItemDataRole.ToolTipRole)
         self.objects.setCurrentIndex(self.objects.findData(state.current))
         self.objects.setEnabled(bool(state.objects))
         self.undo.setEnabled(state.can_undo)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info, show_warning
 
-from napari_sam3d.io.label_names import write_itksnap
+from napari_sam3d.io.label_names import text_path, write_itksnap
 from napari_sam3d.io.write import with_suffix
 from napari_sam3d.plugin import background
 from napari_sam3d.plugin.export import Export, itksnap_notes, listing, safe_name, stem
@@ -52,7 +52,9 @@ def write_single(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         With one sentence for the user.
     """
     # npe2 does not say which type the layer has; only images have contrast limits
-    return save([prepare(path, data, meta, is_labels="contrast_limits" not in meta)])
+    exports = [prepare(path, data, meta, is_labels="contrast_limits" not in meta)]
+    _require_typed(path, [export.path for export in exports])
+    return save(exports)
 
 
 @_saving
@@ -71,8 +73,7 @@ def write_multi(path: str, layers: Sequence[FullLayerData]) -> list[str]:
     for data, meta, kind in chosen:
         own = path if len(chosen) == 1 else _numbered(path, str(meta.get("name")), exports)
         exports.append(prepare(own, data, meta, kind == "labels"))
-    if len(exports) > 1:  # napari has asked about the name that was typed only
-        require_new(export.path for export in exports)
+    _require_typed(path, [export.path for export in exports])
     return save(exports, _left_out(layers, chosen))
 
 
@@ -87,6 +88,7 @@ def write_combined(path: str, layers: Sequence[FullLayerData]) -> list[str]:
     """
     chosen = _of_kind(layers, "labels")
     export, notes = prepare_combined(path, chosen)
+    _require_typed(path, [export.path])
     return save([export], (*_left_out(layers, chosen), *notes))
 
 
@@ -104,7 +106,9 @@ def write_label_text(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         Path(path), finest(data, meta), place.grid, titles=titles_of(meta), colors=colors_of(meta)
     )
     names = export.names()
-    written = write_itksnap(path, names, overwrite=True)  # napari's dialog has asked
+    target = text_path(path)
+    _require_typed(path, [target])
+    written = write_itksnap(target, names, overwrite=True)
     _tell(itksnap_notes(names))
     return [str(written)]
 
@@ -128,6 +132,14 @@ def write_all(
         yield number / len(exports)
         written.append(export.write())
     return written
+
+
+def _require_typed(path: str, targets: Sequence[Path]) -> None:
+    """ValueError when a file is in the way whose name nobody typed.
+
+    napari's dialog has asked about the name that was typed, and about no other.
+    """
+    require_new(target for target in targets if target.name != Path(path).name)
 
 
 def _of_kind(layers: Sequence[FullLayerData], *kinds: str) -> list[FullLayerData]:

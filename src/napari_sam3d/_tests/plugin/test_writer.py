@@ -128,7 +128,7 @@ def test_a_film_and_labels_on_it_keep_the_header_of_its_file(tmp_path):
         on(film, film.data[0] % 5, metadata=film.metadata),
     ):
         layer.translate = film.translate[-layer.ndim :]
-        again = open_nifti(save(tmp_path / "out", layer)[0])
+        again = open_nifti(save(tmp_path / "out.nii.gz", layer)[0])
         assert again.source.grid == grid
         np.testing.assert_array_equal(again.data, layer.data)
 
@@ -266,6 +266,26 @@ def test_names_that_nobody_typed_replace_nothing_unasked(image, tmp_path, asked,
     assert old.read_bytes() == b"precious" and not (tmp_path / "x_a.nii.gz").exists()
     assert len(write_multi(str(tmp_path / "x.nii.gz"), layers)) == 2
     assert asked == ["x_b.nii.gz exists already."]
+
+
+def test_an_extension_that_nobody_typed_replaces_nothing_unasked(tmp_path, monkeypatch):
+    """napari's dialog asks about "mask", and "mask.nii.gz" is what is there."""
+    data, meta, kind = Labels(np.ones((3, 3, 3), int), name="mask").as_layer_data_tuple()
+    for write, end in (
+        (lambda path: write_single(path, data, meta), ".nii.gz"),
+        (lambda path: write_multi(path, [(data, meta, kind)]), ".nii.gz"),
+        (lambda path: write_combined(path, [(data, meta, kind)]), ".nii.gz"),
+        (lambda path: write_label_text(path, data, meta), ".txt"),
+    ):
+        old = tmp_path / f"mask{end}"
+        old.write_bytes(b"precious")
+        with monkeypatch.context() as script:
+            script.setattr(questions, "allow", lambda *args: None)
+            with pytest.raises(NotSaved, match=f"mask{end} exists already"):
+                write(str(tmp_path / "mask"))
+        assert old.read_bytes() == b"precious"
+        assert write(str(old)) == [str(old)]  # this name was typed
+        assert old.read_bytes() != b"precious"
 
 
 def test_label_maps_are_combined_by_hand():
