@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import napari
 from napari.layers import Labels
 from napari.utils.history import get_save_history, update_save_history
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -149,7 +149,7 @@ class SaveDialog(QDialog):
             question = f"{listing(there)} {'exists' if len(there) == 1 else 'exist'} already."
             if there and not questions.allow(question, "Replace", self):
                 return
-            exports, notes = plan.exports(self)
+            exports = plan.exports(self)
             self._set_saving(True)
             written = background.run(write_all(exports), "Saving masks")
             prompts = plan.write_prompts()
@@ -164,8 +164,9 @@ class SaveDialog(QDialog):
         for path in [*(path for path, _ in written), *prompts]:
             update_save_history(str(path))
         files = [path.name for path in (*(path for path, _ in written), *prompts)]
-        sentences = [f"Saved {listing(files)} in {plan.folder}.", *notes]
-        show_info(" ".join([*sentences, *(note for _, own in written for note in own)]))
+        notes = [note for _, own in written for note in own]
+        text = " ".join([f"Saved {listing(files)} in {plan.folder}.", *notes])
+        (show_warning if notes else show_info)(text)
         super().accept()
 
     def reject(self) -> None:

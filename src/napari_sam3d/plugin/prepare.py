@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import napari
 import numpy as np
 
 from napari_sam3d.io import NiftiSource
+from napari_sam3d.io.label_names import Color
 from napari_sam3d.io.write import with_suffix
 from napari_sam3d.plugin import questions
 from napari_sam3d.plugin.combine import combine
@@ -32,6 +34,8 @@ def prepare(
     meta: Mapping[str, Any],
     is_labels: bool,
     parent: QWidget | None = None,
+    *,
+    itksnap: bool = False,
 ) -> Export:
     """The export of one layer.
 
@@ -45,6 +49,8 @@ def prepare(
         Whether it is a Labels layer, else an Image.
     parent
         Window that questions belong to.
+    itksnap
+        Whether ITK-SNAP's label description is written, too.
 
     Raises
     ------
@@ -67,13 +73,64 @@ def prepare(
         titles=titles_of(meta) if is_labels else {},
         colors=colors_of(meta),
         replace_source=_may_replace(target, volume, own, layers, parent),
+        itksnap=itksnap,
     )
 
 
+@dataclass(frozen=True, eq=False)
+class CombinedExport:
+    """Several Labels layers as one label map, upper layers last; made when it is written.
+
+    Parameters
+    ----------
+    export
+        The file; its data, titles and colours are still to come.
+    labels
+        The layers, as `as_layer_data_tuple` gives them.
+    """
+
+    export: Export
+    labels: Sequence[FullLayerData]
+
+    @property
+    def path(self) -> Path:
+        """The NIfTI file."""
+        return self.export.path
+
+    def write(self) -> tuple[Path, tuple[str, ...]]:
+        """As `Export.write`; the sentences also say what combining changed."""
+        made = combine([np.asarray(finest(data, meta)) for data, meta, _ in self.labels])
+        titles: dict[int, str] = {}
+        colors: dict[int, Color] = {}
+        notes = []
+        for (_, meta, _), ids in zip(self.labels, made.ids, strict=True):
+            layer, own = str(meta.get("name")), titles_of(meta)
+            titles |= {new: f"{layer}: {own.get(old) or old}" for old, new in ids.items()}
+            colors |= {ids[old]: color for old, color in colors_of(meta)(ids).items()}
+            moved = [f"{old} is {new}" for old, new in ids.items() if old != new]
+            if moved:
+                notes.append(
+                    f"Labels of {layer} that were taken have new numbers: {listing(moved)}."
+                )
+        if made.shared:
+            notes.append(
+                f"{made.shared} voxels are in several layers; each has the label of the upper one."
+            )
+        export = replace(
+            self.export, data=made.labels, titles=titles, colors=lambda labels: dict(colors)
+        )
+        path, more = export.write()
+        return path, (*notes, *more)
+
+
 def prepare_combined(
-    path: str | Path, labels: Sequence[FullLayerData], parent: QWidget | None = None
-) -> tuple[Export, tuple[str, ...]]:
-    """The export of several Labels layers as one map, upper layers last; and what it changed.
+    path: str | Path,
+    labels: Sequence[FullLayerData],
+    parent: QWidget | None = None,
+    *,
+    itksnap: bool = False,
+) -> CombinedExport:
+    """The export of several Labels layers as one map, upper layers last.
 
     Raises
     ------
@@ -81,9 +138,9 @@ def prepare_combined(
         As `prepare`; also when the layers do not have the same voxels.
     """
     volumes = [place_of(data, meta) for data, meta, _ in labels]
-    maps = [finest(data, meta) for data, meta, _ in labels]
-    for array, volume in zip(maps, volumes, strict=True):
-        if np.shape(array) != np.shape(maps[0]) or not _same_voxels(volume, volumes[0]):
+    shapes = [np.shape(finest(data, meta)) for data, meta, _ in labels]
+    for shape, volume in zip(shapes, volumes, strict=True):
+        if shape != shapes[0] or not _same_voxels(volume, volumes[0]):
             raise ValueError(
                 f"{volume.name} does not have the voxels of {volumes[0].name}; save them to a file "
                 "each."
@@ -92,32 +149,15 @@ def prepare_combined(
     origin = next((volume for volume in volumes if volume.source is not None), None)
     origin = origin or _with_source(volumes[0], layers, parent)
     replace_source = _may_replace(target, origin, None, layers, parent)
-    made = combine([np.asarray(array) for array in maps])
-    titles: dict[int, str] = {}
-    colors: dict[int, Any] = {}
-    notes = []
-    for (_, meta, _), ids in zip(labels, made.ids, strict=True):
-        layer, own = str(meta.get("name")), titles_of(meta)
-        titles |= {new: f"{layer}: {own.get(old) or old}" for old, new in ids.items()}
-        found = colors_of(meta)(ids)
-        colors |= {ids[old]: color for old, color in found.items()}
-        moved = [f"{old} is {new}" for old, new in ids.items() if old != new]
-        if moved:
-            notes.append(f"Labels of {layer} that were taken have new numbers: {listing(moved)}.")
-    if made.shared:
-        notes.append(
-            f"{made.shared} voxels are in several layers; each has the label of the upper one."
-        )
     export = Export(
-        path=target,
-        data=made.labels,
-        grid=origin.grid,
-        source=origin.source,
-        titles=titles,
-        colors=lambda labels: dict(colors),
+        target,
+        None,
+        origin.grid,
+        origin.source,
         replace_source=replace_source,
+        itksnap=itksnap,
     )
-    return export, tuple(notes)
+    return CombinedExport(export, labels)
 
 
 def require_new(paths: Iterable[Path], parent: QWidget | None = None) -> None:

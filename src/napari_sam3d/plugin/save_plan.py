@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from napari_sam3d.plugin.export import Export, itksnap_path, safe_name, stem
 from napari_sam3d.plugin.layers import source_of
 from napari_sam3d.plugin.objects import OBJECTS
 from napari_sam3d.plugin.origin import came_as_labels, place_of, sources_at
-from napari_sam3d.plugin.prepare import prepare, prepare_combined
+from napari_sam3d.plugin.prepare import CombinedExport, prepare, prepare_combined
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class SavePlan:
         if twice is not None:
             raise ValueError(f"Two layers would be saved as {twice}; give one another name.")
 
-    def exports(self, parent: QWidget | None = None) -> tuple[list[Export], tuple[str, ...]]:
-        """The masks to be written, and sentences about what combining changed; may ask.
+    def exports(self, parent: QWidget | None = None) -> list[Export | CombinedExport]:
+        """The masks to be written; may ask.
 
         Raises
         ------
@@ -107,14 +107,12 @@ class SavePlan:
             With one sentence, when a layer cannot be saved or the user said no.
         """
         data = [layer.as_layer_data_tuple() for layer in self.layers]
-        notes: tuple[str, ...] = ()
         if self.combined:
-            export, notes = prepare_combined(self.masks[0], data, parent)
-            exports = [export]
-        else:
-            pairs = zip(self.masks, data, strict=True)
-            exports = [prepare(path, array, meta, True, parent) for path, (array, meta, _) in pairs]
-        return [replace(export, itksnap=self.itksnap) for export in exports], notes
+            return [prepare_combined(self.masks[0], data, parent, itksnap=self.itksnap)]
+        return [
+            prepare(path, array, meta, True, parent, itksnap=self.itksnap)
+            for path, (array, meta, _) in zip(self.masks, data, strict=True)
+        ]
 
     def write_prompts(self) -> list[Path]:
         """Write the prompts that are wanted, over older ones; ValueError or OSError."""

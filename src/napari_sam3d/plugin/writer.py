@@ -15,10 +15,12 @@ from napari_sam3d.plugin import background
 from napari_sam3d.plugin.export import Export, itksnap_notes, listing, safe_name, stem
 from napari_sam3d.plugin.names import colors_of, titles_of
 from napari_sam3d.plugin.origin import finest, place_of
-from napari_sam3d.plugin.prepare import prepare, prepare_combined, require_new
+from napari_sam3d.plugin.prepare import CombinedExport, prepare, prepare_combined, require_new
 
 if TYPE_CHECKING:
     from napari.types import FullLayerData
+
+AnyExport = Export | CombinedExport
 
 
 class NotSaved(OSError):
@@ -87,9 +89,9 @@ def write_combined(path: str, layers: Sequence[FullLayerData]) -> list[str]:
         With one sentence for the user.
     """
     chosen = _of_kind(layers, "labels")
-    export, notes = prepare_combined(path, chosen)
+    export = prepare_combined(path, chosen)
     _require_typed(path, [export.path])
-    return save([export], (*_left_out(layers, chosen), *notes))
+    return save([export], _left_out(layers, chosen))
 
 
 @_saving
@@ -109,22 +111,24 @@ def write_label_text(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     target = text_path(path)
     _require_typed(path, [target])
     written = write_itksnap(target, names, overwrite=True)
-    _tell(itksnap_notes(names))
+    for note in itksnap_notes(names):
+        show_warning(note)
     return [str(written)]
 
 
-def save(exports: Sequence[Export], notes: Sequence[str] = ()) -> list[str]:
-    """Write files in the background; the notes, and what else there is to know, are shown."""
+def save(exports: Sequence[AnyExport], left_out: Sequence[str] = ()) -> list[str]:
+    """Write files in the background; what there is to know is said in one notification."""
     what = exports[0].path.name if len(exports) == 1 else f"{len(exports)} files"
     written = background.run(write_all(exports), f"Saving {what}")
-    if notes:
-        show_info(" ".join([f"Saved {listing(path.name for path, _ in written)}.", *notes]))
-    _tell([note for _, own in written for note in own])
+    notes = [note for _, own in written for note in own]
+    if notes or left_out:
+        text = " ".join([f"Saved {listing(path.name for path, _ in written)}.", *left_out, *notes])
+        (show_warning if notes else show_info)(text)
     return [str(path) for path, _ in written]
 
 
 def write_all(
-    exports: Sequence[Export],
+    exports: Sequence[AnyExport],
 ) -> Generator[float, None, list[tuple[Path, tuple[str, ...]]]]:
     """Write one after the other, yielding the share that is done."""
     written = []
@@ -168,8 +172,3 @@ def _numbered(path: str, layer_name: str, taken: Sequence[Export]) -> str:
     while candidate.lower() in names:
         candidate, number = f"{base}_{safe}-{number}{suffix}", number + 1
     return str(whole.with_name(candidate))
-
-
-def _tell(notes: Sequence[str]) -> None:
-    if notes:
-        show_warning(" ".join(dict.fromkeys(notes)))
