@@ -342,6 +342,22 @@ def test_training_tunes_what_the_paper_tunes():
     assert reached == used
 
 
+def test_gradients_are_those_of_the_plain_formulation():
+    model, volume = random(8).requires_grad_(True), torch.rand(1, 1, 3, 96, 96)
+    slices = volume[0].transpose(0, 1)
+    gradients = []
+    for embedding in (
+        model.encode_image(volume).image,
+        plain().encode(model.image_encoder, slices, 3),
+    ):
+        model.zero_grad()
+        embedding.square().mean().backward()
+        gradients.append({k: p.grad for k, p in model.image_encoder.named_parameters()})
+    for name, gradient in gradients[1].items():
+        scale = float(gradient.abs().max())
+        assert (gradients[0][name] - gradient).abs().max() <= 1e-4 * scale + 1e-7, name
+
+
 def test_training_without_dropout_is_evaluation(monkeypatch):
     monkeypatch.setattr("napari_sam3d.engine.models.ma_sam.encoder._FACT_DROPOUT", 0.0)
     model, volume = random(6), torch.rand(1, 1, 5, 96, 96)

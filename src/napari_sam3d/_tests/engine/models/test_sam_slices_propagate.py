@@ -132,6 +132,14 @@ def test_low_scores_stop_it():
     assert found.window[0] == slice(5, 12)
 
 
+def test_the_score_of_medsam_does_not_count():
+    volume = cylinder()
+    volume[12:] = np.where(volume[12:] > 0, 1, 64 / 255)
+    prompts = VolumePrompts(0, *point())
+    found, _ = segment(Bright(boxes_only=True), volume, prompts)
+    assert found.window[0] == slice(5, 15)
+
+
 def test_a_leak_stops_it():
     volume = cylinder()
     volume[11, 2:30, 2:38] = 1

@@ -182,7 +182,9 @@ def _next(
         beside.raw.coarse,
     )
     raw = slices.decode(prompts.axis, index, asked)
-    if raw.score < LEAST_SCORE and not wanted:
+    # MedSAM's tuning left out the head that judges masks
+    judged = not slices.model.boxes_only
+    if judged and raw.score < LEAST_SCORE and not wanted:
         return None
     seeds = beside.mask.copy()
     seeds[tuple(_pixels(points[labels == 1], seeds.shape).T)] = True
