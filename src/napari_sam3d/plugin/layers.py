@@ -27,6 +27,7 @@ METADATA = "napari_sam3d"
 AXIS_LABELS = ("I", "P", "L")
 _ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 _MANY = 256
+_LARGE = 10_000_000  # voxels
 _MM_PER_UNIT = {
     "nanometer": 1e-6,
     "micrometer": 1e-3,
@@ -82,8 +83,20 @@ def layer_data(
         "metadata": kept,
     }
     if not as_labels:
-        return image.data, {**meta, "rgb": True} if rgb else meta, "image"
+        return image.data, {**meta, **_looks(image.data, rgb)}, "image"
     return _to_paint_on(image.data), {**meta, **names_meta(names)}, "labels"
+
+
+def _looks(data: Any, rgb: bool) -> dict[str, Any]:
+    """Layer settings by which napari need not look through a large image, for half a second."""
+    if rgb:
+        return {"rgb": True}
+    if not isinstance(data, np.ndarray) or data.size < _LARGE:
+        return {}
+    slices = data[np.linspace(0, len(data) - 1, 9).astype(int)]
+    finite = slices[np.isfinite(slices)] if data.dtype.kind == "f" else slices
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return {"contrast_limits": (low, high)} if low < high else {}
 
 
 def names_meta(names: Sequence[LabelName]) -> dict[str, Any]:

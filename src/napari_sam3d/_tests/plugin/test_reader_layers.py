@@ -43,6 +43,18 @@ def test_moved_layers_lose_their_source(image):
     np.testing.assert_allclose(volume.grid.to_world([0, 0, 0]), image.translate)
 
 
+def test_large_images_bring_their_contrast_along(tmp_path, monkeypatch):
+    stored = numbers(dtype="f4")
+    stored[0, 0, 0] = np.nan
+    path = put(tmp_path / "a.nii", nifti(stored))
+    assert "contrast_limits" not in read(str(path))[0][1]
+    monkeypatch.setattr("napari_sam3d.plugin.layers._LARGE", 10)
+    assert read(str(path))[0][1]["contrast_limits"] == (1, numbers().max())
+    even = put(tmp_path / "b.nii", nifti(numbers() * 0 + 7))
+    assert "contrast_limits" not in read(str(even))[0][1]  # napari refuses equal limits
+    Layer.create(*read(str(path))[0])
+
+
 @pytest.mark.parametrize(
     ("unit", "factor"), [("pixel", 1), ("mm", 1), ("um", 1e-3), ("nm", 1e-6), ("cm", 10)]
 )
