@@ -8,11 +8,11 @@ import torch
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.devices import choose_device, choose_precision
+from napari_sam3d.engine.following import FollowingPredictor, _View, consensus
 from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
 from napari_sam3d.engine.models.blocks import sample_at
 from napari_sam3d.engine.models.likeness import unit_positions
-from napari_sam3d.engine.following import FollowingPredictor, _View, consensus
 from napari_sam3d.engine.prediction import Cancelled, paste
 from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.prompts import Point, Prompts
