@@ -1,0 +1,117 @@
+"""SAM-Med3D: Segment Anything made 3D throughout, as its authors released it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
+from napari_sam3d.engine.models.sam_blocks import full_precision
+from napari_sam3d.engine.models.sam_med3d.decoder import MaskDecoder
+from napari_sam3d.engine.models.sam_med3d.encoder import ImageEncoder
+from napari_sam3d.engine.models.sam_med3d.prompt_encoder import PromptEncoder
+
+__all__ = ["Embedding", "SamMed3D"]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Features (b, c, g, g, g) of the patches, and the encoding (1, c, g, g, g) of their places."""
+
+    features: Tensor
+    position: Tensor
+
+
+@final
+class SamMed3D(PromptableModel):
+    """The network `vit_b_ori`; other sizes are for tests.
+
+    Wang et al., SAM-Med3D: Towards General-purpose Segmentation Models for Volumetric Medical
+    Images (arXiv 2310.15161). Patches are cubes of 1.5 mm voxels in the order (right, anterior,
+    superior), normalised by `preprocess.normalise`; points count in the same order.
+
+    Parameters
+    ----------
+    image_size
+        Voxels along an edge of the patch.
+    patch_size
+        Voxels along an edge of a token.
+    width, depth, heads
+        Of the image encoder.
+    window
+        Edge in tokens of the windows of all blocks but `global_blocks`.
+    out
+        Width of features, prompts and decoder.
+    mask_channels
+        Hidden width of the embedding of masks.
+    point_kinds
+        2 for points; 4 in the CVPR 2025 layout, which takes boxes too.
+    decoder_mlp, iou_hidden
+        Hidden widths of the decoder.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 128,
+        patch_size: int = 16,
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        window: int = 14,
+        global_blocks: tuple[int, ...] = (2, 5, 8, 11),
+        out: int = 384,
+        mask_channels: int = 16,
+        point_kinds: int = 2,
+        decoder_mlp: int = 2048,
+        iou_hidden: int = 256,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = ImageEncoder(
+            image_size=image_size,
+            patch_size=patch_size,
+            width=width,
+            depth=depth,
+            heads=heads,
+            window=window,
+            global_blocks=global_blocks,
+            out=out,
+        )
+        self.prompt_encoder = PromptEncoder(
+            width=out,
+            grid=image_size // patch_size,
+            image_size=image_size,
+            mask_channels=mask_channels,
+            point_kinds=point_kinds,
+        )
+        self.mask_decoder = MaskDecoder(width=out, mlp=decoder_mlp, iou_hidden=iou_hidden)
+
+    def encode_image(self, patch: Tensor) -> Embedding:
+        return Embedding(self.image_encoder(patch), self.prompt_encoder.dense_pe())
+
+    def decode_masks(self, embedding: Embedding, prompts: PatchPrompts) -> Masks:
+        """Logits (b, 1, s/4, s/4, s/4), on a quarter of the patch's voxels along each axis.
+
+        The released scripts hand them back as the mask of the next click as they are, and
+        interpolate them (trilinear, corners not aligned) to get the mask.
+        """
+        # A click is cheap, and in bfloat16 it moved more of the mask's rim than the whole encoder.
+        with full_precision(embedding.features):
+            sparse, dense = self.prompt_encoder(prompts)
+            logits, _ = self.mask_decoder(embedding.features, embedding.position, sparse, dense)
+        # No loss ever reached the released quality head, so the probabilities are asked instead.
+        return Masks(logits, expected_iou(logits))
+
+    @staticmethod
+    def is_adapter(name: str) -> bool:
+        return name.startswith(("prompt_encoder.", "mask_decoder."))
+
+
+def expected_iou(logits: Tensor) -> Tensor:
+    """The IoU (b,) of the mask above zero with an object drawn by the probabilities, about."""
+    chance = torch.sigmoid(logits).flatten(1)
+    inside = (logits > 0).flatten(1).float()
+    return (inside * chance).sum(1) / (inside + (1 - inside) * chance).sum(1).clamp(min=1e-6)
