@@ -26,12 +26,39 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A box about the object.
+
+    Parameters
+    ----------
+    low, high
+        Opposite corners (z, y, x) in voxels of the volume; the voxels of both belong to it.
+    """
+
+    low: Point3
+    high: Point3
+
+    def array(self) -> np.ndarray:
+        """Lowest and highest corner, (2, 3)."""
+        return np.sort(np.array([self.low, self.high], float), axis=0)
+
+    def voxels(self) -> tuple[list[int], list[int]]:
+        """First and last voxel along each axis."""
+        low, high = np.floor(self.array() + 0.5).astype(int).tolist()
+        return low, high
+
+
+@dataclass(frozen=True)
 class Prompts:
-    """The prompts of one object, oldest first, and the way back and forth between states."""
+    """The prompts of one object, oldest first, and the way back and forth between states.
+
+    The box is outside of that history.
+    """
 
     points: tuple[Point, ...] = ()
     past: tuple[tuple[Point, ...], ...] = ()
     future: tuple[tuple[Point, ...], ...] = ()
+    box: Box | None = None
 
     def add(self, point: Point) -> Prompts:
         return self._become((*self.points, point))
@@ -47,13 +74,18 @@ class Prompts:
         return self if points == self.points else self._become(points)
 
     def _become(self, points: tuple[Point, ...]) -> Prompts:
-        return Prompts(points, (*self.past, self.points), ())
+        return replace(self, points=points, past=(*self.past, self.points), future=())
 
     def undo(self) -> Prompts:
         """One step back; unchanged at the beginning."""
         if not self.past:
             return self
-        return Prompts(self.past[-1], self.past[:-1], (*self.future, self.points))
+        return replace(
+            self,
+            points=self.past[-1],
+            past=self.past[:-1],
+            future=(*self.future, self.points),
+        )
 
     def redo(self) -> Prompts:
         """One step forward; unchanged at the end."""
@@ -67,14 +99,16 @@ class Prompts:
         )
 
     def check(self, grid: Grid, name: str) -> None:
-        """ValueError with a sentence when a point is outside the grid or no point is positive."""
-        for point in self.points:
-            if not grid.contains(point.position_voxel):
-                at = ", ".join(f"{c:g}" for c in point.position_voxel)
+        """ValueError with a sentence when a prompt is outside the grid or nothing is positive."""
+        corners = () if self.box is None else (self.box.low, self.box.high)
+        positions = [("point", point.position_voxel) for point in self.points]
+        for what, position in [*positions, *(("corner", corner) for corner in corners)]:
+            if not grid.contains(position):
+                at = ", ".join(f"{c:g}" for c in position)
                 raise ValueError(
-                    f"The point ({at}) is outside {name}, which has shape {grid.shape} (z, y, x)."
+                    f"The {what} ({at}) is outside {name}, which has shape {grid.shape} (z, y, x)."
                 )
-        if not any(point.positive for point in self.points):
+        if self.box is None and not any(point.positive for point in self.points):
             raise ValueError("At least one positive point is needed to say where the object is.")
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ class Models:
                     spec.name,
                     ", ".join(sorted(spec.prompts)),
                     " x ".join(str(n) for n in spec.patch_shape),
-                    "downloaded once" if spec.weights.url else "built in",
+                    "built in" if spec.weights.shipped else "downloaded once",
                     spec.weights.licence,
                 )
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,27 @@ _MOST_VIEWS = 27  # patches of one object
 _ROOM = 8  # voxels between a click and the face of the patch it belongs to
 _TOUCHING = 16  # voxels of a mask on a face of its patch that lead on to the next one
 _AGREEMENT = 0.5  # Dice in the overlap from which a further patch counts as of the same object
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is asked about a patch, in voxels of the working grid.
+
+    Parameters
+    ----------
+    points, labels, box
+        What the user said: (n, 3), (n,) and (2, 3) or None.
+    seed
+        A point on the patch that stands in for missing clicks.
+    known
+        Logits that the network gave there before.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    box: np.ndarray | None
+    seed: np.ndarray | None
+    known: Tensor | None
 
 
 class FixedPredictor:
@@ -80,14 +102,19 @@ class FixedPredictor:
         assert self.spec.spacing_mm is not None
         grid = working_grid(volume, self.spec.spacing_mm)
         points = grid.to_voxel(volume.grid.to_world(positions))
+        box = None
+        if prompts.box is not None:
+            if "box" not in self.spec.prompts:
+                raise ValueError(f"{self.spec.name} takes no box; use points.")
+            box = grid.to_voxel(volume.grid.to_world(prompts.box.array()))
 
         def look(start: Shape3, seed: np.ndarray | None, known: Tensor | None) -> View:
             if cancelled():
                 raise Cancelled
-            return self._look(volume, grid, start, points, labels, seed, known)
+            return self._look(volume, grid, start, _Asked(points, labels, box, seed, known))
 
         views = previous.views if previous is not None else ()
-        start, logits = self._start(points, labels, views)
+        start, logits = self._start(points, labels, box, views)
         union = Union(look(start, None, logits))
         for point in points[labels == 1][::-1]:  # far ones that no patch shows yet
             if not any(_room(view, point) >= 0 for view in union.views):
@@ -113,13 +140,19 @@ class FixedPredictor:
         return Prediction(mask, window, patch, on_patch, score, seconds, tuple(union.views))
 
     def _start(
-        self, points: np.ndarray, labels: np.ndarray, views: tuple[View, ...]
+        self,
+        points: np.ndarray,
+        labels: np.ndarray,
+        box: np.ndarray | None,
+        views: tuple[View, ...],
     ) -> tuple[Shape3, Tensor | None]:
         """The first patch to look at, and the logits that are known there.
 
         A later click goes to the patch that shows it best. A positive one that none shows well,
         and a first one, gets a patch of its own.
         """
+        if box is not None and (not views or not len(points)):
+            return self._centred(box), None
         if not views:
             positives = points[labels == 1]
             together = (np.ptp(positives, axis=0) < self.spec.patch_shape).all()
@@ -148,32 +181,35 @@ class FixedPredictor:
         volume: Volume,
         grid: Grid,
         start: Shape3,
-        points: np.ndarray,
-        labels: np.ndarray,
-        seed: np.ndarray | None,
-        known: Tensor | None,
+        asked: _Asked,
     ) -> View:
-        """Ask the network about one patch; `seed` is a point that stands in for missing clicks."""
+        """Ask the network about one patch."""
         shape = self.spec.patch_shape
         patch = grid.window(_window(start, shape))
         embedding = self._embedding(volume, grid, patch)
-        on_patch = points - start
+        on_patch, known = asked.points - start, asked.known
         seen = ((on_patch > -0.5) & (on_patch < np.array(shape) - 0.5)).all(1)
-        on_patch, on_labels = on_patch[seen], labels[seen]
-        if seed is not None and not (on_labels == 1).any():
-            on_patch = np.concatenate([on_patch, seed[None]])
+        on_patch, on_labels = on_patch[seen], asked.labels[seen]
+        if asked.seed is not None and not (on_labels == 1).any():
+            on_patch = np.concatenate([on_patch, asked.seed[None]])
             on_labels = np.concatenate([on_labels, [1]])
         turned = self._orientation.turn_points(on_patch, shape)
+        boxes = None
+        if asked.box is not None and asked.seed is None:
+            corners = np.clip(asked.box - start, 0, np.array(shape) - 1)
+            corners = np.sort(self._orientation.turn_points(corners, shape), axis=0)
+            boxes = torch.tensor(corners[None], dtype=torch.float32, device=self.device)
         turned_shape = tuple(shape[axis] for axis in self._orientation.order)
         if known is None:
             known = torch.zeros(1, 1, *(self.spec.mask_shape or turned_shape), device=self.device)
-        asked = PatchPrompts(
+        on_network = PatchPrompts(
             torch.tensor(turned[None], dtype=torch.float32, device=self.device),
             torch.tensor(on_labels[None], device=self.device),
             known,
+            boxes,
         )
         with autocast(self.device, self.precision):
-            masks = self.model.decode_masks(embedding, asked)
+            masks = self.model.decode_masks(embedding, on_network)
         logits = masks.logits.float()
         on_voxels = F.interpolate(logits, turned_shape, mode="trilinear")
         probability = self._orientation.turn_back(torch.sigmoid(on_voxels[0, 0])).cpu()

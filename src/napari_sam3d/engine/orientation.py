@@ -52,6 +52,16 @@ class Orientation:
         turned = image.flip(flips) if flips else image
         return turned.permute(*lead, *(len(lead) + int(i) for i in np.argsort(self.order)))
 
+    def turn_array(self, image: np.ndarray) -> np.ndarray:
+        """View (D, H, W) of an array (z, y, x)."""
+        return np.flip(image.transpose(self.order), tuple(np.flatnonzero(self._flipped)))
+
+    def turn_array_back(self, image: np.ndarray) -> np.ndarray:
+        """View (z, y, x) of an array (D, H, W)."""
+        return np.flip(image, tuple(np.flatnonzero(self._flipped))).transpose(
+            np.argsort(self.order)
+        )
+
     def turn_points(self, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """(n, 3) voxels (z, y, x) of a patch of `shape` (z, y, x) -> (n, 3) voxels (D, H, W)."""
         order = self.order

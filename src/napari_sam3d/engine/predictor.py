@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
-from napari_sam3d.catalog import model_spec
+from napari_sam3d.catalog import ModelSpec, model_spec
 from napari_sam3d.engine.devices import choose_device
+from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.fixed import FixedPredictor
 from napari_sam3d.engine.following import FollowingPredictor
 from napari_sam3d.engine.prediction import Cancelled, Prediction
@@ -41,9 +42,46 @@ class Predictor(Protocol):
         """
 
 
-def load_predictor(settings: InferenceSettings) -> Predictor:
-    """Load the model that `settings` names; ValueError for an unknown model or device."""
+def load_predictor(
+    settings: InferenceSettings, progress: Progress = lambda done, total: None
+) -> Predictor:
+    """Load the model that `settings` names.
+
+    Parameters
+    ----------
+    settings
+        Model, device and so on.
+    progress
+        Told how far a download is, when there is one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown model or device, and for weights that are not here.
+    OSError
+        When weights cannot be fetched.
+    """
     spec = model_spec(settings.model)
-    model = load_model(spec, choose_device(settings.device))
-    kind = FollowingPredictor if spec.spacing_mm is None else FixedPredictor
-    return kind(model, spec, settings)
+    model, spec = load_model(spec, choose_device(settings.device), progress)
+    return _WAYS[spec.way](model, spec, settings)
+
+
+def _slices(model: Any, spec: ModelSpec, settings: InferenceSettings) -> Predictor:
+    from napari_sam3d.engine.slicewise import SlicePredictor
+
+    return SlicePredictor(model, spec, settings)
+
+
+def _classes(model: Any, spec: ModelSpec, settings: InferenceSettings) -> Predictor:
+    from napari_sam3d.engine.classes import ClassPredictor
+
+    return ClassPredictor(model, spec, settings)
+
+
+# the last two bring large libraries, which the others do without
+_WAYS: dict[str, Callable[[Any, ModelSpec, InferenceSettings], Predictor]] = {
+    "following": FollowingPredictor,
+    "fixed": FixedPredictor,
+    "slices": _slices,
+    "classes": _classes,
+}

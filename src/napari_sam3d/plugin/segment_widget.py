@@ -194,7 +194,7 @@ class SegmentWidget(QWidget):
 
     def _warm(self) -> None:
         # weights that must be fetched wait for the first click: opening a dock downloads nothing
-        if self.session.image is not None and model_spec(self.value().model).weights.url is None:
+        if self.session.image is not None and model_spec(self.value().model).weights.shipped:
             self.runner.warm()
 
     def _on_settings(self, settings: InferenceSettings) -> None:

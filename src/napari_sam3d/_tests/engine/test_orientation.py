@@ -24,6 +24,9 @@ def test_points_stay_on_their_voxels(axes):
         (there,) = orientation.turn_points(point[None], (2, 3, 4)).astype(int)
         assert turned[tuple(there)] == image[tuple(point)]
     assert torch.equal(orientation.turn_back(turned), image)
+    array = orientation.turn_array(image.numpy())
+    np.testing.assert_array_equal(array, turned)
+    np.testing.assert_array_equal(orientation.turn_array_back(array), image)
 
 
 def test_names_of_axes():

@@ -1,0 +1,179 @@
+"""Networks that find all they know in a whole volume, without a prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.devices import autocast, choose_precision
+from napari_sam3d.engine.fixed import working_grid
+from napari_sam3d.engine.intensity import apply_intensity
+from napari_sam3d.engine.models.base import Masks, PromptableModel
+from napari_sam3d.engine.models.ma_sam import segment_volume
+from napari_sam3d.engine.models.ma_sam.intensity import Intensity as SliceIntensity
+from napari_sam3d.engine.models.ma_sam.intensity import prostate_intensity
+from napari_sam3d.engine.models.ma_sam.volume import GroupCache
+from napari_sam3d.engine.models.sam3d_adapter.automatic import segment_automatically
+from napari_sam3d.engine.orientation import Orientation
+from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
+from napari_sam3d.engine.resample import inside, resample
+from napari_sam3d.prompts import Box, Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Volume
+
+Told = Callable[[float], None]
+
+
+class ClassPredictor:
+    """Runs one loaded model on whole volumes. Not thread-safe.
+
+    Parameters
+    ----------
+    model, spec, settings
+        A row whose way is "classes".
+    """
+
+    def __init__(
+        self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
+    ) -> None:
+        self.model = model
+        self.spec = spec
+        self.settings = settings
+        self.device = next(model.parameters()).device
+        self.precision = choose_precision(settings.precision, self.device)
+        self._orientation = Orientation(spec.axes)
+        self._cache: tuple[Volume, GroupCache] | None = None
+
+    def segment_all(
+        self,
+        volume: Volume,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Told = lambda share: None,
+    ) -> np.ndarray:
+        """Label map (z, y, x) uint8; label n is `spec.classes[n - 1]`.
+
+        Parameters
+        ----------
+        volume
+            The image.
+        cancelled
+            Asked now and then whether to stop.
+        progress
+            Told the share that is done.
+
+        Raises
+        ------
+        Cancelled
+            When `cancelled()` became true on the way.
+        """
+        if self.spec.family == "ma_sam":
+            return self._slices(volume, None, cancelled, progress)
+        return self._windows(volume, cancelled)
+
+    def predict(
+        self,
+        volume: Volume,
+        prompts: Prompts,
+        previous: Prediction | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Prediction:
+        """Mask of what is in a box; `previous` is not used.
+
+        Raises
+        ------
+        ValueError
+            When there are points or no box, which these networks do not know.
+        Cancelled
+            When `cancelled()` became true on the way.
+        """
+        if prompts.points or prompts.box is None or "box" not in self.spec.prompts:
+            known = "a box, or no prompt" if "box" in self.spec.prompts else "no prompt"
+            raise ValueError(f"{self.spec.name} takes {known}; it cannot use points.")
+        started = time.perf_counter()
+        prompts.check(volume.grid, volume.name)
+        found = self._slices(volume, prompts.box, cancelled, lambda share: None) > 0
+        low, high = prompts.box.voxels()
+        z, y, x = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
+        mask = found[z, y, x]
+        seconds = time.perf_counter() - started
+        logits = mask.astype(np.float32) * 2 - 1
+        patch = volume.grid.window((z, y, x))
+        return Prediction(mask, (z, y, x), patch, logits, 1.0, seconds)
+
+    def _slices(
+        self, volume: Volume, box: Box | None, cancelled: Callable[[], bool], progress: Told
+    ) -> np.ndarray:
+        """Labels by groups of slices (MA-SAM)."""
+        slices = self._orientation.turn_array(np.asarray(volume.data))
+        if self._cache is None or self._cache[0].data is not volume.data:
+            self._cache = volume, GroupCache()
+        intensity = self.spec.intensity
+        chosen = (
+            SliceIntensity(intensity.low, intensity.high)
+            if intensity.kind == "window"
+            else prostate_intensity(slices)
+        )
+        boxes = None if box is None else self._boxes(box, volume.grid.shape, slices.shape)
+        steps = segment_volume(
+            self.model,  # type: ignore[arg-type]  # a MaSam, by the family
+            slices,
+            intensity=chosen,
+            boxes=boxes,
+            cache=self._cache[1],
+            device=self.device,
+            precision=self.precision,
+        )
+        while True:
+            if cancelled():
+                steps.close()
+                raise Cancelled
+            try:
+                progress(next(steps))
+            except StopIteration as stop:
+                return self._orientation.turn_array_back(stop.value)
+
+    def _boxes(self, box: Box, shape: tuple[int, ...], turned: tuple[int, ...]) -> np.ndarray:
+        """A box per slice (n, 4) as (x0, y0, x1, y1); not-a-number where there is none."""
+        corners = np.sort(self._orientation.turn_points(box.array(), shape), axis=0)
+        (first, top, left), (last, bottom, right) = corners
+        boxes = np.full((turned[0], 4), np.nan)
+        boxes[round(first) : round(last) + 1] = (left, top, right, bottom)
+        return boxes
+
+    @torch.inference_mode()
+    def _windows(self, volume: Volume, cancelled: Callable[[], bool]) -> np.ndarray:
+        """Labels by a sliding window over the resampled volume (3DSAM-adapter)."""
+        assert self.spec.spacing_mm is not None
+        grid = working_grid(volume, self.spec.spacing_mm)
+        image = resample(volume.data, volume.grid, grid, average=False)
+        image = apply_intensity(self.spec.intensity, image, inside(volume.grid, grid))
+        turned = self._orientation.turn(image).contiguous().to(self.device)
+        with autocast(self.device, self.precision):
+            found = segment_automatically(_Watched(self.model, cancelled), turned)  # type: ignore[arg-type]
+        probability = self._orientation.turn_back(found.float()).cpu()
+        labels = np.zeros(volume.grid.shape, np.uint8)
+        mask, window = paste(probability, grid, volume.grid, self.settings.threshold, outside=0.0)
+        labels[window] = mask
+        return labels
+
+
+class _Watched:
+    """A network that stops between two windows when it is no longer wanted."""
+
+    def __init__(self, model: PromptableModel, cancelled: Callable[[], bool]) -> None:
+        self._model = model
+        self._cancelled = cancelled
+        self.crop = model.crop
+
+    def encode_image(self, window: Tensor) -> object:
+        if self._cancelled():
+            raise Cancelled
+        return self._model.encode_image(window)
+
+    def decode_masks(self, embedding: object, prompts: None = None) -> Masks:
+        return self._model.decode_masks(embedding, prompts)  # type: ignore[arg-type]

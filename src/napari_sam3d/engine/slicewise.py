@@ -1,0 +1,99 @@
+"""2D networks on the slices of a volume, the mask carried from slice to slice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.devices import choose_precision
+from napari_sam3d.engine.models.sam_slices import (
+    SliceSam,
+    VolumePrompts,
+    VolumeSlices,
+    segment_steps,
+)
+from napari_sam3d.engine.prediction import Cancelled, Prediction
+from napari_sam3d.prompts import Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Volume
+
+_ISOTROPIC = 1.2  # longest over shortest voxel edge below which slices are cut axially
+
+
+class SlicePredictor:
+    """Runs one loaded SAM on slices. Not thread-safe.
+
+    Slices are cut across the longest edge of the voxels, as they were scanned, else across z.
+
+    Parameters
+    ----------
+    model, spec, settings
+        A row whose way is "slices".
+    """
+
+    def __init__(self, model: SliceSam, spec: ModelSpec, settings: InferenceSettings) -> None:
+        self.model = model
+        self.spec = spec
+        self.settings = settings
+        self.device = next(model.parameters()).device
+        self.precision = choose_precision(settings.precision, self.device)
+        self._slices: tuple[Volume, VolumeSlices] | None = None
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        volume: Volume,
+        prompts: Prompts,
+        previous: Prediction | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Prediction:
+        """Mask of the object that the prompts mean; `previous` is not used.
+
+        Raises
+        ------
+        ValueError
+            When a prompt is outside the volume or nothing says where the object is.
+        Cancelled
+            When `cancelled()` became true on the way.
+        """
+        started = time.perf_counter()
+        prompts.check(volume.grid, volume.name)
+        if prompts.box is None and self.model.boxes_only:
+            raise ValueError(f"{self.spec.name} takes a box, not points.")
+        if self._slices is None or self._slices[0].data is not volume.data:
+            slices = VolumeSlices(
+                self.model,
+                volume.data,
+                volume.grid.spacing,
+                precision=self.precision,
+                device=self.device,
+            )
+            self._slices = volume, slices
+        points, labels = prompts.arrays()
+        box = None if prompts.box is None else prompts.box.array()
+        asked = VolumePrompts(slice_axis(volume.grid), points, labels, box)
+        threshold = self.settings.threshold
+        steps = segment_steps(self._slices[1], asked, float(np.log(threshold / (1 - threshold))))
+        while True:
+            if cancelled():
+                steps.close()
+                raise Cancelled
+            try:
+                next(steps)
+            except StopIteration as stop:
+                found = stop.value
+                break
+        seconds = time.perf_counter() - started
+        patch = volume.grid.window(found.window) if found.mask.size else volume.grid
+        logits = found.mask.astype(np.float32) * 2 - 1
+        return Prediction(found.mask, found.window, patch, logits, found.score, seconds)
+
+
+def slice_axis(grid: Grid) -> int:
+    """The axis across which a volume is cut into slices."""
+    spacing = np.asarray(grid.spacing)
+    return int(spacing.argmax()) if spacing.max() > _ISOTROPIC * spacing.min() else 0
