@@ -323,6 +323,15 @@ def test_fast_paths_equal_the_plain_formulation(plain, grad):
     assert close(masks.logits, pair[:, 1:] - pair[:, :1])
 
 
+def test_merged_windows_of_accelerators_equal_the_plain_formulation(plain, monkeypatch):
+    model, patch = tiny(), torch.randn(1, 1, 32, 32, 32)
+    merged = "napari_sam3d.engine.models.sam3d_adapter.attention.runs"
+    monkeypatch.setattr(merged, lambda n, window, shift, merged: runs(n, window, shift, True))
+    with torch.no_grad():
+        features, _ = plain.encode(model, patch)
+        assert close(model.encode_image(patch).deepest, features[3])
+
+
 @pytest.mark.parametrize("crop", [16, 32, 64])
 def test_folded_patch_embedding_equals_its_three_steps(plain, crop):
     encoder = tiny(crop=crop).image_encoder.double()

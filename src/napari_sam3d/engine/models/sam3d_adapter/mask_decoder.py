@@ -57,11 +57,12 @@ class MaskDecoder(nn.Module):
         weight = _kernel(self.cls["0"])
         known = len(_LEVELS) - 1
         lines = [self.mlahead[n](f) for n, f in zip(_LEVELS[:known], features, strict=True)]
-        parts = [
-            part + F.conv3d(image, weight[at, -1:], padding=1)
-            for at, part in convolve_doubled(torch.cat(lines, 1), weight[:, : known * self.narrow])
-        ]
-        return torch.cat(parts, 1)
+        told = convolve_doubled(torch.cat(lines, 1), weight[:, : known * self.narrow])
+        shape = (len(image), len(weight), *image.shape[2:])
+        prepared = image.new_empty(shape, dtype=working_dtype(image))
+        for at, part in told:
+            prepared[:, at] = part + F.conv3d(image, weight[at, -1:], padding=1)
+        return prepared
 
     def decode(self, prepared: Tensor, prompted: Tensor) -> Tensor:
         """Log odds (b, 1, 2 h, 2 w, 2 d) of object against background.
