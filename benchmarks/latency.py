@@ -1,4 +1,8 @@
-"""Seconds to the first mask and to later clicks, beside a random walker on the same clicks."""
+"""How long a user waits: for the default model on a sample, for the published networks at size.
+
+`latency.py sample` times first and later clicks beside a random walker on the same clicks,
+`latency.py networks` the published networks beside their plain formulation.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 import torch
 import tyro
 from classical import random_walk
+from networks import Networks
 
 from napari_sam3d.engine.clicks import next_click
 from napari_sam3d.engine.predictor import load_predictor
@@ -20,7 +25,7 @@ from napari_sam3d.settings import InferenceSettings
 
 
 @dataclass(frozen=True)
-class Latency:
+class Sample:
     """Time the click-to-mask path on a sample."""
 
     sample: str = "phantom"
@@ -67,4 +72,4 @@ class Latency:
 
 
 if __name__ == "__main__":
-    tyro.cli(Latency).run()
+    tyro.cli(Sample | Networks).run()
