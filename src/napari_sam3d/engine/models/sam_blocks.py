@@ -77,18 +77,30 @@ def cast_once(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
     return lambda x: F.linear(x, weight, bias)
 
 
-def add_branch(x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-    """x + branch(x) for tokens (..., c) that the branch treats one by one.
+def add_branch(
+    x: Tensor, branch: Callable[[Tensor], Tensor], source: Tensor | None = None
+) -> Tensor:
+    """x + branch(source), or x + branch(x), for tokens (..., c) that the branch treats one by one.
 
     Without gradients this is done in place, and on a CPU a few thousand tokens at a time: the wide
     layer of a transformer's MLP is then never in memory as a whole.
     """
     if torch.is_grad_enabled():
-        return x + branch(x)
+        return x + branch(x if source is None else source)
     tokens = x.view(-1, x.shape[-1])
-    for rows in tokens.split(_ROWS if x.device.type == "cpu" else len(tokens)):
-        rows += branch(rows)
+    given = tokens if source is None else source.reshape(len(tokens), -1)
+    step = _ROWS if x.device.type == "cpu" else len(tokens)
+    for rows, read in zip(tokens.split(step), given.split(step), strict=True):
+        rows += branch(read)
     return x
+
+
+def map_tokens(x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """change(x) for tokens (..., c) that are treated one by one; on a CPU some at a time."""
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return change(x)
+    rows = x.view(-1, x.shape[-1]).split(_ROWS)
+    return torch.cat([change(part) for part in rows]).view(*x.shape[:-1], -1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -109,11 +121,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     # in bf16 where this reaches 190, and in float32 they are alike.
     shape = v.shape
     q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-    parts = [
-        torch.bmm(torch.softmax(torch.bmm(a, b.transpose(1, 2)), -1), c)
-        for a, b, c in zip(q.split(_HEADS), k.split(_HEADS), v.split(_HEADS), strict=True)
-    ]
-    return torch.cat(parts).view(shape)
+    out = torch.empty_like(v)
+    for parts in zip(*(x.split(_HEADS) for x in (q, k, v, out)), strict=True):
+        query, key, value, into = parts
+        torch.bmm(torch.softmax(torch.bmm(query, key.transpose(1, 2)), -1), value, out=into)
+    return out.view(shape)
 
 
 def position_keys(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class WindowAttention(nn.Module):
         _, high, wide, deep, _ = x.shape
         # on a CPU row by row of windows, which stays in its caches
         merged = x.device.type != "cpu"
-        out = torch.empty_like(x) if torch.is_grad_enabled() else x
+        out = torch.empty_like(x) if torch.is_grad_enabled() else None
         to_qkv, project = cast_once(self.qkv), cast_once(self.proj)
         tables = self._tables()
         along_d = runs(deep, self.window, self.shift, merged=True)
@@ -50,34 +50,40 @@ class WindowAttention(nn.Module):
                 qkv = by_onednn(to_qkv, norm(slab))
                 mixed = qkv.new_empty(*qkv.shape[:-1], slab.shape[-1])
                 for d in along_d:
-                    mixed[..., span(d), :] = self._attend(qkv[..., span(d), :], (h, w, d), tables)
-                out[:, span(h), span(w)] = slab + by_onednn(project, mixed)
-        return out
+                    here = (..., span(d), slice(None))
+                    self._attend(qkv[here], (h, w, d), tables, mixed[here])
+                added = by_onednn(project, mixed)
+                if out is None:
+                    slab += added
+                else:
+                    out[:, span(h), span(w)] = slab + added
+        return x if out is None else out
 
     def _tables(self) -> list[Tensor]:
         """Relative positions (2 * window - 1, c) along h, w and d."""
         tables = (self.rel_pos_h, self.rel_pos_w, self.rel_pos_d)
         return [self.lr * relative_table(table, self.window) for table in tables]
 
-    def _attend(self, qkv: Tensor, box: tuple[Run, Run, Run], tables: list[Tensor]) -> Tensor:
-        """Attention (b, h, w, d, c) within the windows of a box of (b, h, w, d, 3 c)."""
+    def _attend(
+        self, qkv: Tensor, box: tuple[Run, Run, Run], tables: list[Tensor], out: Tensor
+    ) -> None:
+        """Write attention within the windows of a box (b, h, w, d, 3 c) to (b, h, w, d, c)."""
         (_, nh, h), (_, nw, w), (_, nd, d) = box
         batch, heads = len(qkv), self.heads
-        split = qkv.view(batch, nh, h, nw, w, nd, d, 3, heads, -1)
-        q, k, v = split.permute(7, 0, 1, 3, 5, 8, 2, 4, 6, 9).unbind()
-        q, k, v = (t.reshape(-1, heads, h, w, d, t.shape[-1]) for t in (q, k, v))
+        windows = (batch, nh, h, nw, w, nd, d)
+        order = (0, 1, 3, 5, -2, 2, 4, 6, -1)  # (b, nh, nw, nd, heads, h, w, d, c)
+        q, k, v = (t.view(*windows, heads, -1).permute(order) for t in qkv.chunk(3, -1))
         # kept for parity: the relative terms use the queries before they are scaled
         by_axis = zip("hwd", (h, w, d), tables, strict=True)
         terms = [
-            torch.einsum(f"nehwdc,{axis}kc->nehwdk", q, relative_keys(table, n).to(q.dtype))
+            torch.einsum(f"...hwdc,{axis}kc->...hwdk", q, relative_keys(table, n).to(q.dtype))
             for axis, n, table in by_axis
         ]
-        q = torch.cat([q * q.shape[-1] ** -0.5, *terms], -1).flatten(2, 4)
-        places = position_keys((h, w, d), k).expand(*k.shape[:2], -1, -1)
-        k = torch.cat([k.flatten(2, 4), places], -1)
-        mixed = attend(q, k, v.flatten(2, 4))
-        mixed = mixed.view(batch, nh, nw, nd, heads, h, w, d, -1).permute(0, 1, 5, 2, 6, 3, 7, 4, 8)
-        return mixed.reshape(batch, nh * h, nw * w, nd * d, -1)
+        q = torch.cat([q * q.shape[-1] ** -0.5, *terms], -1)
+        places = position_keys((h, w, d), k).view(h, w, d, -1)
+        k = torch.cat([k, places.expand(*k.shape[:-1], -1)], -1)
+        mixed = attend(*(t.reshape(batch * nh * nw * nd, heads, h * w * d, -1) for t in (q, k, v)))
+        out.view(*windows, heads, -1).permute(order).copy_(mixed.view(v.shape))
 
 
 def runs(length: int, window: int, shift: int, merged: bool) -> list[Run]:

@@ -10,7 +10,13 @@ from torch.utils.checkpoint import checkpoint
 
 from napari_sam3d.engine.models.sam3d_adapter.attention import WindowAttention
 from napari_sam3d.engine.models.sam3d_adapter.patch_embedding import embed_patch
-from napari_sam3d.engine.models.sam_blocks import ChannelNorm, add_branch, by_onednn, cast_once
+from napari_sam3d.engine.models.sam_blocks import (
+    ChannelNorm,
+    add_branch,
+    by_onednn,
+    cast_once,
+    map_tokens,
+)
 
 _EPS = 1e-6  # of SAM's encoder norms
 
@@ -135,12 +141,12 @@ class Adapter(nn.Module):
         self.linear2 = nn.Linear(hidden, dim)
 
     def add_to(self, x: Tensor) -> Tensor:
-        narrow = F.relu(by_onednn(self.linear1, x))
+        linear1, linear2 = cast_once(self.linear1), cast_once(self.linear2)
+        narrow = map_tokens(x, lambda t: F.relu(by_onednn(linear1, t)))
         # a permuted view is in channels-last order, in which depthwise convolution is quick
         near = F.relu(self.conv(narrow.permute(0, 4, 1, 2, 3))).permute(0, 2, 3, 4, 1)
         # kept for parity: a ReLU after the second linear layer too, so the detour can only add
-        wide = F.relu_(by_onednn(self.linear2, near))
-        return x + wide if torch.is_grad_enabled() else x.add_(wide)
+        return add_branch(x, lambda t: F.relu(by_onednn(linear2, t)), near)
 
 
 def neck(dim: int, width: int) -> nn.Sequential:
