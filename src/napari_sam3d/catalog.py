@@ -64,6 +64,8 @@ class ModelSpec:
     """Voxels of the patch the network sees, (z, y, x); none when it sees slices."""
     spacing_mm: float | None = None
     """Edge of its voxels; None when the patch follows the object, or is a slice."""
+    partial_voxels: bool = False
+    """Whether voxels count that the image covers only in part, at its far borders."""
     axes: str = "IPL"
     """Where the axes of its input point; a letter each of I/S, P/A, L/R."""
     intensity: Intensity = field(default_factory=lambda: Intensity(kind="percentiles"))
@@ -119,6 +121,7 @@ def _sam_med3d(name: str, title: str, boxes: bool, weights: Weights) -> ModelSpe
         way="fixed",
         patch_shape=(128, 128, 128),
         spacing_mm=1.5,
+        partial_voxels=True,
         axes="RAS",
         intensity=Intensity(kind="positive"),
         mask_shape=(32, 32, 32),

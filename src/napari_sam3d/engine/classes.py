@@ -148,8 +148,7 @@ class ClassPredictor:
     @torch.inference_mode()
     def _windows(self, volume: Volume, cancelled: Callable[[], bool]) -> np.ndarray:
         """Labels by a sliding window over the resampled volume (3DSAM-adapter)."""
-        assert self.spec.spacing_mm is not None
-        grid = working_grid(volume, self.spec.spacing_mm)
+        grid = working_grid(volume, self.spec)
         image = resample(volume.data, volume.grid, grid, average=False)
         image = apply_intensity(self.spec.intensity, image, inside(volume.grid, grid))
         turned = self._orientation.turn(image).contiguous().to(self.device)

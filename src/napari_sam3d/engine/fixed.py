@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.devices import autocast, choose_precision
+from napari_sam3d.engine.growth import agrees, next_patch, seed_in
 from napari_sam3d.engine.intensity import apply_intensity
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
 from napari_sam3d.engine.orientation import Orientation
@@ -26,11 +26,10 @@ from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Shape3, Volume, Window
 
+_NEARLY = 1e-6  # of a voxel, which rounding errors make of whole ones
 _CACHED = 4  # embeddings kept
 _MOST_VIEWS = 27  # patches of one object
 _ROOM = 8  # voxels between a click and the face of the patch it belongs to
-_TOUCHING = 16  # voxels of a mask on a face of its patch that lead on to the next one
-_AGREEMENT = 0.5  # Dice in the overlap from which a further patch counts as of the same object
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +98,7 @@ class FixedPredictor:
         started = time.perf_counter()
         prompts.check(volume.grid, volume.name)
         positions, labels = prompts.arrays()
-        assert self.spec.spacing_mm is not None
-        grid = working_grid(volume, self.spec.spacing_mm)
+        grid = working_grid(volume, self.spec)
         points = grid.to_voxel(volume.grid.to_world(positions))
         box = None
         if prompts.box is not None:
@@ -114,23 +112,25 @@ class FixedPredictor:
             return self._look(volume, grid, start, _Asked(points, labels, box, seed, known))
 
         views = previous.views if previous is not None else ()
-        start, logits = self._start(points, labels, box, views)
+        start, logits = self._start(grid, points, labels, box, views)
         union = Union(look(start, None, logits))
         for point in points[labels == 1][::-1]:  # far ones that no patch shows yet
             if not any(_room(view, point) >= 0 for view in union.views):
-                start, logits = self._start_at(point, views)
+                start, logits = self._start_at(grid, point, views)
                 union.add(look(start, None, logits))
         tried = {view.start for view in union.views}
         while len(union.views) < _MOST_VIEWS:
-            following = self._next(union, grid, tried)
+            following = next_patch(
+                union, self.spec.patch_shape, grid.shape, self.settings.threshold, tried
+            )
             if following is None:
                 break
             tried.add(following)
-            seed = _seed(union, following, self.spec.patch_shape)
+            seed = seed_in(union, following, self.spec.patch_shape)
             if seed is None:
                 continue
             view = look(following, seed, None)
-            if _agrees(union, view, self.settings.threshold):
+            if agrees(union, view, self.settings.threshold):
                 union.add(view)
         patch, probability = union.grid(grid), union.probability
         mask, window = paste(probability, patch, volume.grid, self.settings.threshold, outside=0.0)
@@ -141,6 +141,7 @@ class FixedPredictor:
 
     def _start(
         self,
+        grid: Grid,
         points: np.ndarray,
         labels: np.ndarray,
         box: np.ndarray | None,
@@ -152,29 +153,33 @@ class FixedPredictor:
         and a first one, gets a patch of its own.
         """
         if box is not None and (not views or not len(points)):
-            return self._centred(box), None
+            return self._centred(grid, box), None
         if not views:
             positives = points[labels == 1]
             together = (np.ptp(positives, axis=0) < self.spec.patch_shape).all()
-            return self._centred(positives if together else positives[-1:]), None
+            return self._centred(grid, positives if together else positives[-1:]), None
         if labels[-1] == 1:
-            return self._start_at(points[-1], views)
+            return self._start_at(grid, points[-1], views)
         best = max(views, key=lambda view: _room(view, points[-1]))
         return best.start, best.logits
 
-    def _start_at(self, point: np.ndarray, views: tuple[View, ...]) -> tuple[Shape3, Tensor | None]:
+    def _start_at(
+        self, grid: Grid, point: np.ndarray, views: tuple[View, ...]
+    ) -> tuple[Shape3, Tensor | None]:
         """The known patch that shows a point well, else a new one about it."""
         best = max(views, key=lambda view: _room(view, point), default=None)
         if best is not None and _room(best, point) >= _ROOM:
             return best.start, best.logits
-        return self._centred(point[None]), None
+        return self._centred(grid, point[None]), None
 
-    def _centred(self, points: np.ndarray) -> Shape3:
+    def _centred(self, grid: Grid, points: np.ndarray) -> Shape3:
+        """A patch about points, in whole voxels along the axes of the network."""
+        shape = self.spec.patch_shape
+        turned = np.floor(self._orientation.turn_points(points, grid.shape) + 0.5).astype(int)
         # the released code of 3DSAM-adapter: the middle of the outermost clicks, rounded down
-        voxels = np.floor(points + 0.5).astype(int)
-        centre = (voxels.max(0) + voxels.min(0)) // 2
-        z, y, x = (int(c - n // 2) for c, n in zip(centre, self.spec.patch_shape, strict=True))
-        return z, y, x
+        centre = (turned.max(0) + turned.min(0)) // 2
+        first = centre - np.asarray(shape)[self._orientation.order] // 2
+        return self._orientation.turn_start_back(first, shape, grid.shape)
 
     def _look(
         self,
@@ -222,7 +227,8 @@ class FixedPredictor:
             self._embeddings.move_to_end(key)
             return self._embeddings[key][1]
         image = resample(volume.data, volume.grid, patch, average=False)
-        image = apply_intensity(self.spec.intensity, image, inside(volume.grid, patch))
+        known = inside(volume.grid, patch) & inside(grid, patch)
+        image = apply_intensity(self.spec.intensity, image, known)
         image = self._orientation.turn(image)
         while len(self._embeddings) >= _CACHED:  # before the next one needs the room
             self._embeddings.popitem(last=False)
@@ -231,32 +237,15 @@ class FixedPredictor:
         self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
         return embedding
 
-    def _next(self, union: Union, grid: Grid, tried: set[Shape3]) -> Shape3 | None:
-        """The patch into which the mask goes on most, half a patch from one already seen."""
-        mask = union.probability > self.settings.threshold
-        covered = union.covered()
-        best: tuple[int, Shape3] | None = None
-        for view in union.views:
-            for axis in range(3):
-                for sign in (-1, 1):
-                    following = list(view.start)
-                    following[axis] += sign * (self.spec.patch_shape[axis] // 2)
-                    z, y, x = following
-                    face = view.stop[axis] - 1 if sign > 0 else view.start[axis]
-                    beyond = face + sign
-                    if (z, y, x) in tried or not 0 <= beyond < grid.shape[axis]:
-                        continue
-                    touching = _touching(mask, covered, union, view, axis, face, beyond)
-                    if touching >= _TOUCHING and (best is None or touching > best[0]):
-                        best = touching, (z, y, x)
-        return None if best is None else best[1]
 
-
-def working_grid(volume: Volume, spacing_mm: float) -> Grid:
+def working_grid(volume: Volume, spec: ModelSpec) -> Grid:
     """Grid of voxels of one size that begins at the first stored voxel, as released code has it."""
+    assert spec.spacing_mm is not None
     grid = volume.grid
-    step = spacing_mm / np.asarray(grid.spacing)
-    z, y, x = (max(1, int(n / s + 1e-6)) for n, s in zip(grid.shape, step, strict=True))
+    step = spec.spacing_mm / np.asarray(grid.spacing)
+    lengths = np.asarray(grid.shape) / step
+    whole = np.ceil(lengths - _NEARLY) if spec.partial_voxels else np.floor(lengths + _NEARLY)
+    z, y, x = np.maximum(whole, 1).astype(int).tolist()
     extent = np.array([z, y, x]) * step
     centre = (extent - 1) / 2
     if volume.source is not None:
@@ -274,49 +263,3 @@ def _room(view: View, point: np.ndarray) -> float:
 def _window(start: Shape3, shape: Shape3) -> Window:
     z, y, x = (slice(a, a + n) for a, n in zip(start, shape, strict=True))
     return z, y, x
-
-
-def _touching(
-    mask: Tensor,
-    covered: Tensor,
-    union: Union,
-    view: View,
-    axis: int,
-    face: int,
-    beyond: int,
-) -> int:
-    """Voxels of the mask on a face of a view whose neighbours outside no view has seen."""
-    start, stop = list(view.start), list(view.stop)
-    start[axis], stop[axis] = face, face + 1
-    on_face = mask[union.window(start, stop)]
-    start[axis], stop[axis] = beyond, beyond + 1
-    outside = covered[union.window(start, stop)]
-    if outside.shape == on_face.shape:
-        on_face = on_face & ~outside
-    return int(on_face.sum())
-
-
-def _seed(union: Union, start: Shape3, shape: Shape3) -> np.ndarray | None:
-    """The innermost point of the mask where a patch overlaps it, in voxels of the patch."""
-    stop = np.add(start, shape)
-    window = union.window(start, stop)
-    found = union.probability[window].numpy()
-    mask = found > 0.5
-    if not mask.any():
-        return None
-    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
-    first = np.maximum(union.start, start) - start
-    return np.array(np.unravel_index(int(depth.argmax()), depth.shape)) + first
-
-
-def _agrees(union: Union, view: View, threshold: float) -> bool:
-    """Whether a view finds the same object where it overlaps what was found before."""
-    window = union.window(view.start, view.stop)
-    old = union.probability[window] > threshold
-    low = np.maximum(union.start, view.start) - view.start
-    inner = tuple(slice(int(a), int(a) + n) for a, n in zip(low, old.shape, strict=True))
-    new = view.probability[inner] > threshold
-    known = union.covered()[window]
-    old, new = old & known, new & known
-    both = int(old.sum() + new.sum())
-    return both > 0 and 2 * int((old & new).sum()) >= _AGREEMENT * both

@@ -17,7 +17,7 @@ def apply_intensity(intensity: Intensity, image: Tensor, inside: Tensor) -> Tens
     intensity
         What the network wants.
     image
-        (d, h, w) as in the file; not-a-number counts as 0.
+        (d, h, w) as in the file; not-a-number and infinities count as 0.
     inside
         bool (d, h, w), false where the patch is outside the volume.
     """
@@ -27,9 +27,6 @@ def apply_intensity(intensity: Intensity, image: Tensor, inside: Tensor) -> Tens
     if intensity.kind == "window":
         scaled = (image.clamp(intensity.low, intensity.high) - intensity.mean) / intensity.std
         return torch.where(inside, scaled, 0.0)
-    # "positive", SAM-Med3D's: the padding of zeros takes part in what follows
-    padded = torch.where(inside, image, 0.0)
-    chosen = padded[padded > 0]
-    if chosen.numel() < 2:
-        chosen = padded.flatten()
-    return (padded - chosen.mean()) / chosen.std().clamp(min=1e-6)
+    from napari_sam3d.engine.models.sam_med3d.preprocess import normalise as normalise_positive
+
+    return normalise_positive(torch.where(inside, image, 0.0))  # the padding is scaled, too

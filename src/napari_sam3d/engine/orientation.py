@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from napari_sam3d.volume import Shape3
+
 _AXES = {"I": (0, False), "S": (0, True), "P": (1, False), "A": (1, True)}
 _AXES |= {"L": (2, False), "R": (2, True)}
 
@@ -61,6 +63,16 @@ class Orientation:
         return np.flip(image, tuple(np.flatnonzero(self._flipped))).transpose(
             np.argsort(self.order)
         )
+
+    def turn_start_back(
+        self, start: np.ndarray, patch: tuple[int, ...], shape: tuple[int, ...]
+    ) -> Shape3:
+        """First voxel (z, y, x) of a patch (z, y, x) that begins at voxel (D, H, W) of a grid."""
+        out = [0, 0, 0]
+        for first, axis, flipped in zip(start, self.order, self._flipped, strict=True):
+            out[axis] = int(shape[axis] - first - patch[axis] if flipped else first)
+        z, y, x = out
+        return z, y, x
 
     def turn_points(self, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """(n, 3) voxels (z, y, x) of a patch of `shape` (z, y, x) -> (n, 3) voxels (D, H, W)."""

@@ -136,16 +136,19 @@ def test_other_voxel_sizes(spacing):
     assert dice(found.full(shape), ball) > 0.85
 
 
+THIRTEEN = replace(SPEC, spacing_mm=1.3)
+
+
 def test_the_working_grid_begins_at_the_first_stored_voxel(tmp_path):
     volume = read_nifti(put(tmp_path / "a.nii", nifti(numbers((5, 6, 7)))))  # 2 x 1.5 x 3 mm, RAS
-    grid = working_grid(volume, 1.3)
+    grid = working_grid(volume, THIRTEEN)
     assert grid.shape == (16, 6, 7)  # 21 / 1.3, 9 / 1.3, 10 / 1.3
     np.testing.assert_allclose(grid.spacing, 1.3)
     # RAS is stored from the far corner of the display, where the corners of both grids meet
     far = grid.to_world(np.array(grid.shape) - 0.5)
     np.testing.assert_allclose(far, volume.grid.to_world(np.array(volume.grid.shape) - 0.5))
     bare = Volume(volume.data, volume.grid)
-    near = working_grid(bare, 1.3).to_world([-0.5, -0.5, -0.5])
+    near = working_grid(bare, THIRTEEN).to_world([-0.5, -0.5, -0.5])
     np.testing.assert_allclose(near, volume.grid.to_world([-0.5, -0.5, -0.5]))
 
 
@@ -167,6 +170,16 @@ def test_intensities():
     expected = (torch.tensor([[[-100.0, 10.0, 20.0, 0.0]]]) - 15) / 50**0.5
     torch.testing.assert_close(positive, expected)
     assert torch.isfinite(apply_intensity(Intensity(kind="positive"), image * 0, inside)).all()
+
+
+def test_the_working_grid_counts_partial_voxels_where_the_release_does():
+    volume = Volume(np.zeros((5, 6, 7)), Grid.from_spacing((5, 6, 7), (1, 1, 1)))
+    assert working_grid(volume, replace(SPEC, spacing_mm=1.5)).shape == (3, 4, 4)
+    assert working_grid(volume, replace(SPEC, spacing_mm=1.5, partial_voxels=True)).shape == (
+        4,
+        4,
+        5,
+    )
 
 
 def test_views_are_averaged_where_they_overlap():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from napari_sam3d.engine.models.sam_med3d.crops import crop_about, crop_holds, neighbour_crops
+from napari_sam3d.engine.models.sam_med3d.crops import crop_about
 from napari_sam3d.engine.models.sam_med3d.preprocess import (
     Lattice,
     normalise,
@@ -111,16 +111,3 @@ def test_crops_stay_about_the_clicks_while_they_hold_them():
     assert crop_about(np.array([[64, 64, 64]])).tolist() == [0, 0, 0]
     first = crop_about(np.array([[10.2, 50, 60], [30, 50, 61]]), 32)
     assert first.tolist() == [4, 34, 45]
-    assert crop_holds(first, np.array([[4, 65, 45.4]]), 32)
-    assert not crop_holds(first, np.array([[3, 40, 50]]), 32)
-
-
-def test_neighbours_follow_the_borders_that_the_mask_touches():
-    mask = np.zeros((16, 16, 16), bool)
-    mask[0:8, 4:16, 5] = True  # touches the low face of the first and the high one of the second
-    first = np.array([8, 0, 0])
-    found = neighbour_crops(mask, first, (40, 40, 40))
-    assert [f.tolist() for f in found] == [[0, 0, 0], [8, 8, 0]]
-    assert neighbour_crops(mask, np.array([0, 24, 0]), (40, 40, 40)) == []  # the image ends there
-    kept = neighbour_crops(mask, first, (40, 40, 40), np.array([[12, 5, 5]]))
-    assert [f.tolist() for f in kept] == [[0, 0, 0], [8, 5, 0]]
