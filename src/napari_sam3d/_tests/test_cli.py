@@ -50,7 +50,7 @@ def predictor(monkeypatch):
     cube = CubePredictor()
     cube.settings = []
 
-    def load(settings):
+    def load(settings, progress):
         cube.settings.append(settings)
         return cube
 
@@ -62,7 +62,7 @@ def predictor(monkeypatch):
 def no_predictor(monkeypatch):
     """Fails the test when the slow part is reached."""
 
-    def load(settings):
+    def load(settings, progress):
         raise AssertionError("the model was loaded before the input was checked")
 
     monkeypatch.setattr(engine, "load_predictor", load)
@@ -242,7 +242,7 @@ def test_a_disk_error_is_one_sentence(predictor, image, capsys, monkeypatch):
 
 
 def test_ctrl_c_ends_with_130(monkeypatch, image, capsys):
-    def interrupted(settings):
+    def interrupted(settings, progress):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "load_predictor", interrupted)

@@ -13,8 +13,10 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from napari_sam3d.catalog import model_spec
+from napari_sam3d.cli.objects import segment_objects
 from napari_sam3d.cli.points import parse_points, place, require_positive
-from napari_sam3d.cli.segment import check_folder, segment_objects, stem
+from napari_sam3d.cli.segment import check_folder, stem
+from napari_sam3d.cli.takes import check_usable
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Volume
@@ -50,9 +52,10 @@ class Demo:
 
     def run(self) -> None:
         """Segment, then show or write."""
-        model_spec(self.settings.model)
+        spec = model_spec(self.settings.model)
         check_folder(self.output)
         volume, prompts, sample = self._load()
+        check_usable(spec, {number: said.points for number, said in prompts.items()}, ())
         if not self.no_view:
             reason = no_screen()
             if reason is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,12 +65,14 @@ def parse_points(
     return objects
 
 
-def require_positive(objects: Mapping[int, Sequence[TypedPoint | Point]]) -> None:
-    """ValueError when there is no object, or one has no positive point."""
+def require_positive(
+    objects: Mapping[int, Sequence[TypedPoint | Point]], boxes: Collection[int] = ()
+) -> None:
+    """ValueError when there is no object, or one has neither a positive point nor a box."""
     if not objects:
         raise ValueError("Say where the object is with --point i,j,k.")
     for object_id, points in objects.items():
-        if not any(point.positive for point in points):
+        if object_id not in boxes and not any(point.positive for point in points):
             raise ValueError(
                 f"Object {object_id} has only negative points; say where it is with "
                 f"--point {object_id}:i,j,k."
@@ -101,13 +103,13 @@ def place(points: Sequence[TypedPoint], volume: Volume, mm: bool) -> Prompts:
         z, y, x = (float(c) for c in to_voxel(np.asarray(point.coordinates)))
         if not volume.grid.contains((z, y, x)):
             raise ValueError(
-                f"The point {point.text} is outside {volume.name}, {_extent(volume, mm)}."
+                f"The point {point.text} is outside {volume.name}, {extent(volume, mm)}."
             )
         placed.append(Point((z, y, x), point.positive))
     return Prompts(points=tuple(placed))
 
 
-def _extent(volume: Volume, mm: bool) -> str:
+def extent(volume: Volume, mm: bool) -> str:
     """Where the corner voxels of the volume are, in the user's coordinates."""
     assert volume.source is not None
     corners = np.array(list(itertools.product(*((0, n - 1) for n in volume.grid.shape))), float)

@@ -14,7 +14,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.checkpoints import Checkpoint, read_checkpoint, recognise
+from napari_sam3d.engine.checkpoints import (
+    Checkpoint,
+    is_safetensors,
+    read_checkpoint,
+    recognise,
+)
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.io.atomic import real_target, replacing
 
@@ -55,7 +60,7 @@ def read_parts(path: Path, base: Path | None = None) -> Parts:
     ValueError
         With one sentence that names the file and what is wrong with it.
     """
-    if path.suffix == ".safetensors":
+    if path.is_file() and is_safetensors(path):
         saved = _read_ours(path)
         if saved is not None:
             return saved
@@ -70,7 +75,7 @@ def read_parts(path: Path, base: Path | None = None) -> Parts:
     return Parts(family, sizes, tensors)
 
 
-def save_parts(parts: Parts, path: Path, source: str) -> None:
+def save_parts(parts: Parts, path: Path, source: str, sha256: str = "") -> None:
     """Write tensors alone, with what is needed to build the network, as safetensors.
 
     Parameters
@@ -81,17 +86,22 @@ def save_parts(parts: Parts, path: Path, source: str) -> None:
         The file to write; it is replaced as a whole.
     source
         Name of the file they came from.
+    sha256
+        Its checksum, to tell it again.
     """
     metadata = {
         "format": OURS,
         "family": parts.family,
         "sizes": json.dumps(parts.sizes),
         "source": source,
+        "sha256": sha256,
     }
     _save(parts.tensors, metadata, path)
 
 
-def save_adapters(checkpoint: Checkpoint, path: Path, source: str, base: Path | None) -> None:
+def save_adapters(
+    checkpoint: Checkpoint, path: Path, source: str, base: Path | None, sha256: str = ""
+) -> None:
     """Write adapters that belong on a SAM file, as they were released, as safetensors.
 
     Parameters
@@ -104,14 +114,18 @@ def save_adapters(checkpoint: Checkpoint, path: Path, source: str, base: Path | 
         Name of the file they came from.
     base
         The SAM file, when it is not one of the catalog's.
+    sha256
+        Checksum of the file they came from.
     """
-    metadata = {"source": source} | ({"base": str(base.absolute())} if base else {})
+    metadata = {"source": source, "sha256": sha256} | (
+        {"base": str(base.absolute())} if base else {}
+    )
     _save(dict(checkpoint), metadata, path)
 
 
 def base_of(path: Path) -> Path | None:
     """The SAM file that `save_adapters` was told of."""
-    if path.suffix != ".safetensors":
+    if not is_safetensors(path):
         return None
     with safe_open(path, framework="pt") as file:
         base = (file.metadata() or {}).get("base")
