@@ -7,18 +7,20 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.devices import autocast, choose_precision
 from napari_sam3d.engine.fixed import working_grid
 from napari_sam3d.engine.intensity import apply_intensity
-from napari_sam3d.engine.models.base import Masks, PromptableModel
+from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.models.ma_sam import segment_volume
 from napari_sam3d.engine.models.ma_sam.intensity import Intensity as SliceIntensity
 from napari_sam3d.engine.models.ma_sam.intensity import prostate_intensity
 from napari_sam3d.engine.models.ma_sam.volume import GroupCache
-from napari_sam3d.engine.models.sam3d_adapter.automatic import segment_automatically
+from napari_sam3d.engine.models.sam3d_adapter.automatic import (
+    AutomaticSam3DAdapter,
+    segment_automatically,
+)
 from napari_sam3d.engine.orientation import Orientation
 from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
 from napari_sam3d.engine.resample import inside, resample
@@ -152,27 +154,16 @@ class ClassPredictor:
         image = resample(volume.data, volume.grid, grid, average=False)
         image = apply_intensity(self.spec.intensity, image, inside(volume.grid, grid))
         turned = self._orientation.turn(image).contiguous().to(self.device)
+
+        def on_window() -> None:
+            if cancelled():
+                raise Cancelled
+
+        assert isinstance(self.model, AutomaticSam3DAdapter)
         with autocast(self.device, self.precision):
-            found = segment_automatically(_Watched(self.model, cancelled), turned)  # type: ignore[arg-type]
+            found = segment_automatically(self.model, turned, on_window)
         probability = self._orientation.turn_back(found.float()).cpu()
         labels = np.zeros(volume.grid.shape, np.uint8)
         mask, window = paste(probability, grid, volume.grid, self.settings.threshold, outside=0.0)
         labels[window] = mask
         return labels
-
-
-class _Watched:
-    """A network that stops between two windows when it is no longer wanted."""
-
-    def __init__(self, model: PromptableModel, cancelled: Callable[[], bool]) -> None:
-        self._model = model
-        self._cancelled = cancelled
-        self.crop = model.crop
-
-    def encode_image(self, window: Tensor) -> object:
-        if self._cancelled():
-            raise Cancelled
-        return self._model.encode_image(window)
-
-    def decode_masks(self, embedding: object, prompts: None = None) -> Masks:
-        return self._model.decode_masks(embedding, prompts)  # type: ignore[arg-type]
