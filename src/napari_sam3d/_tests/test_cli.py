@@ -12,10 +12,12 @@ import pytest
 
 import napari_sam3d.cli.demo
 from napari_sam3d.cli import main
+from napari_sam3d.cli.boxes import TypedBox, parse_box, parse_boxes, place_box
 from napari_sam3d.cli.points import TypedPoint, parse_point, parse_points, require_positive
 from napari_sam3d.engine import predictor as engine
+from napari_sam3d.io import read_nifti
 from napari_sam3d.io.label_names import read_label_names
-from napari_sam3d.prompts import Prompts
+from napari_sam3d.prompts import Box, Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
 
@@ -137,6 +139,52 @@ def test_an_object_needs_a_positive_point():
         require_positive(parse_points(["1,1,1"], ["2:5,5,5"]))
 
 
+@pytest.mark.parametrize(
+    ("text", "object_id"), [("1,2,3,4,5,6", 1), ("2:1,2,3,4,5,6", 2), ("1, 2,3 ,4,5,6e0", 1)]
+)
+def test_boxes_are_read(text, object_id):
+    assert parse_box(text) == TypedBox(text, object_id, (1, 2, 3), (4, 5, 6))
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,3,4,5,nan", "0:1,2,3,4,5,6"])
+def test_what_is_no_box_is_refused(text):
+    with pytest.raises(ValueError, match="not a box: write two opposite corners"):
+        parse_box(text)
+
+
+def test_an_object_has_one_box():
+    with pytest.raises(ValueError, match="Object 2 has two boxes"):
+        parse_boxes(["2:1,2,3,4,5,6", "1,2,3,4,5,6", "2:1,2,3,4,5,7"])
+
+
+def test_boxes_keep_their_corners_in_indices_and_in_millimetres(image):
+    volume = read_nifti(image)
+    box = place_box(parse_box("9,3,4,5,10,12"), volume, mm=False)
+    (first, last) = box.array()
+    corners = volume.source.to_stored(np.array([first, last]))
+    np.testing.assert_allclose(np.sort(corners, axis=0), [[5, 3, 4], [9, 10, 12]])
+    ends = [(AFFINE @ [*ijk, 1])[:3] for ijk in ([9, 3, 4], [5, 10, 12])]
+    text = ",".join(f"{c}" for c in np.concatenate(ends))
+    assert place_box(parse_box(text), volume, mm=True) == box
+
+
+def test_a_tilted_box_becomes_the_one_about_it(tmp_path):
+    turn = np.deg2rad(20)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    nib.save(nib.Nifti1Image(np.zeros((40, 40, 40), np.int16), affine), tmp_path / "tilted.nii")
+    volume = read_nifti(tmp_path / "tilted.nii")
+    first, last = (affine @ [20, 12, 5, 1])[:3], (affine @ [24, 30, 9, 1])[:3]
+    text = ",".join(f"{c}" for c in (*first, *last))
+    low, high = place_box(parse_box(text), volume, mm=True).array()
+    stored = np.sort(volume.source.to_stored(np.array([low, high])), axis=0)
+    assert (stored[0] <= [20.001, 12.001, 5.001]).all() and (
+        stored[1] >= [23.99, 29.99, 8.99]
+    ).all()
+    with pytest.raises(ValueError, match=r"The box 0,0,0,99,1,1 leaves tilted\.nii"):
+        place_box(parse_box("0,0,0,99,1,1"), volume, mm=False)
+
+
 # segment
 
 
@@ -214,6 +262,47 @@ def test_wrong_input_is_one_sentence_before_any_model_is_loaded(
     no_predictor, image, capsys, words, sentence
 ):
     assert sentence in fails(capsys, "segment", image, *words)
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "sentence"),
+    [
+        ("compact", "--box 1,1,1,5,5,5", "takes points inside and outside the object; it cannot"),
+        ("sam3d_adapter_kits", "--point 1,1,1 --negative 2,2,2", "cannot use points outside of it"),
+        ("sam3d_adapter_kits", "", "Say where the object is with --point"),
+        ("sam3d_adapter_auto_kits", "--point 1,1,1", "takes no prompt at all; it cannot use po"),
+        ("sam3d_adapter_auto_kits", "--box 1,1,1,5,5,5", "no prompt at all; it cannot use a box"),
+        ("ma_sam_btcv", "--point 1,1,1", "takes a box or no prompt at all; it cannot use points"),
+        ("ma_sam_btcv", "--prompts p.json", "it cannot use points"),
+        ("ma_sam_btcv", "--save-prompts q.json", "A file of prompts holds points only"),
+        ("medsam", "--point 1,1,1", "medsam takes a box; it cannot use points"),
+        ("medsam", "", "Say where the object is with --box"),
+        ("sam_vit_b", "--box 1,1,1,5,5,50", "The box 1,1,1,5,5,50 leaves ct.nii.gz, whose voxel"),
+        ("sam_vit_b", "--box 1,1,1,5,5", "not a box"),
+        ("sam_vit_b", "--box 1,1,1,5,5,5 --negative 2:1,1,1", "Object 2 has only negative points"),
+        ("sam_vit_b", "--box 1,1,1,5,5,5 --save-prompts q.json", "points only"),
+    ],
+)
+def test_what_a_model_does_not_take_is_said_before_it_is_loaded(
+    no_predictor, image, tmp_path, capsys, model, words, sentence
+):
+    prompts_file(tmp_path / "p.json", (1, "", "positive", [0, 0, 0]))
+    assert sentence in fails(capsys, "segment", image, "--model", model, *words.split())
+
+
+def test_boxes_and_points_reach_the_model(predictor, image):
+    words = "--point 2:5,10,12 --box 2:4,9,11,6,11,13 --point 3:1,1,1 --negative 3:9,9,9"
+    assert main(["segment", image, "--model", "sam_vit_b", *words.split()]) == 0
+    second, third = predictor.prompts
+    assert isinstance(second.box, Box) and third.box is None
+    low, high = second.box.array()
+    assert (second.points[0].position_voxel > low).all()
+    assert (second.points[0].position_voxel < high).all()
+
+
+def test_a_demo_of_a_model_that_takes_no_points_says_so(no_predictor, image, capsys):
+    said = fails(capsys, "demo", "phantom", "--model", "ma_sam_btcv")
+    assert "it cannot use points" in said
 
 
 def test_files_that_are_no_nifti_are_refused(no_predictor, tmp_path, monkeypatch, capsys):

@@ -71,6 +71,11 @@ def read_parts(path: Path, base: Path | None = None) -> Parts:
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path.name} is damaged: {error} is not as it should be.") from error
     except ValueError as error:
+        if "values to unpack" in str(error):  # Python's own words for a shape
+            raise ValueError(
+                f"{path.name} is damaged: a tensor that tells the sizes of the network has "
+                "another number of axes than it should."
+            ) from error
         raise ValueError(f"{path.name}: {error}") from error
     return Parts(family, sizes, tensors)
 
@@ -179,6 +184,8 @@ def load_exactly(model: torch.nn.Module, tensors: Mapping[str, Tensor], name: st
             raise ValueError(f"{name} lacks the tensor {key}; it belongs to another model.")
         if key not in own:
             raise ValueError(f"{name} has a tensor {key} that the model does not know.")
+        if not isinstance(tensors[key], Tensor):
+            raise ValueError(f"{name}: {key} is a {type(tensors[key]).__name__}, not a tensor.")
         if own[key].shape != tensors[key].shape:
             found, wanted = tuple(tensors[key].shape), tuple(own[key].shape)
             raise ValueError(f"{name}: {key} has shape {found}, the model needs {wanted}.")

@@ -24,6 +24,11 @@ from napari_sam3d.engine.weights import file_sum, rows_of, weights_path
 from napari_sam3d.io.atomic import real_target, replacing
 
 _ADAPTERS = "image_encoder.FacTu.weight"  # of MA-SAM, which belong on a SAM file
+# raised within a network that is built with sizes read from odd shapes
+_MISFITS = (
+    *(ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, RuntimeError, TypeError),
+)
 _KINDS = {
     "sam_med3d": "SAM-Med3D",
     "sam3d_adapter": "3DSAM-adapter",
@@ -58,6 +63,14 @@ class Kept:
     before: int
     after: int
     sha256: str
+
+
+class Unclear(ValueError):
+    """Nothing tells which of the rows `names` a file belongs to."""
+
+    def __init__(self, sentence: str, names: list[str]) -> None:
+        super().__init__(sentence)
+        self.names = names
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +191,15 @@ def choose_row(path: Path, parts: Parts, sha256: str, name: str | None = None) -
             break
     if parts.family == "sam":
         size = sam_size(parts.tensors, path.name)
-        raise ValueError(
+        raise Unclear(
             f"{what} with the shapes of {size}, but not its published file: its SHA-256 is "
             f"{sha256}. `napari-sam3d models fetch {size}` downloads that one; if this is a "
-            "MedSAM, add it with --as medsam."
+            "MedSAM, add it with --as medsam.",
+            [spec.name for spec in free],
         )
-    raise ValueError(
-        f"{what}, but nothing tells which; add it with --as NAME, one of {_list(fitting or free)}."
+    raise Unclear(
+        f"{what}, but nothing tells which; add it with --as NAME, one of {_list(fitting or free)}.",
+        [spec.name for spec in fitting or free],
     )
 
 
@@ -206,9 +221,9 @@ def _bring(path: Path, base: Path | None, progress: Progress) -> _Brought:
     try:
         parts = read_parts(path, sam)
         build(parts, path.name)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+    except _MISFITS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise ValueError(f"{path.name} is damaged: {reason}") from error
+        raise ValueError(f"The tensors of {path.name} fit no network: {reason}") from error
     return _Brought(path, parts, file_sum(path), adapters, own_base)
 
 

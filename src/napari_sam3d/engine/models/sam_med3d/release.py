@@ -69,6 +69,9 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         depth += 1
     tables = [state[f"image_encoder.blocks.{i}.attn.rel_pos_d"].shape for i in range(depth)]
     edges = [(length + 1) // 2 for length, _ in tables]  # of the windows, in tokens
+    kinds = sum(key.startswith(_POINT_EMBEDDING) for key in state)
+    if kinds not in (2, 4):
+        raise ValueError(f"A SAM-Med3D has 2 or 4 of {_POINT_EMBEDDING}N; this one has {kinds}.")
     decoder = "mask_decoder.transformer.layers.0.mlp.lin1.weight"
     return {
         "image_size": grid * patch_size,
@@ -80,7 +83,7 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "global_blocks": tuple(i for i, edge in enumerate(edges) if edge == grid),
         "out": state["image_encoder.neck.0.weight"].shape[0],
         "mask_channels": state["prompt_encoder.mask_downscaling.3.weight"].shape[0],
-        "point_kinds": sum(key.startswith(_POINT_EMBEDDING) for key in state),
+        "point_kinds": kinds,
         "decoder_mlp": state[decoder].shape[0],
         "iou_hidden": state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
     }
