@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ Progress = Callable[[int, int], None]
 _ATTEMPTS = 4
 _PIECE = 1 << 16  # bytes; at most so many are lost when a connection breaks
 _TIMEOUT_S = 30
+_UNDER_WAY: dict[Path, threading.Lock] = {}
+"""Two threads never write the same part; the second finds the file when its turn comes."""
 
 
 def models_folder() -> Path:
@@ -54,7 +57,8 @@ def fetch(weights: Weights, progress: Progress = lambda done, total: None) -> Pa
             retry_if_failed=_ATTEMPTS - 1,
         )
         part = folder / f"{weights.file}.part"
-        return Path(keeper.fetch(weights.file, downloader=_Resuming(part, progress)))
+        with _UNDER_WAY.setdefault(part, threading.Lock()):
+            return Path(keeper.fetch(weights.file, downloader=_Resuming(part, progress)))
     # pooch raises ValueError for a wrong checksum
     except (OSError, ValueError) as error:
         raise OSError(
