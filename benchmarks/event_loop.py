@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--fake", type=int, metavar="N", help="no network: a ball N voxels wide")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    load = None if options.fake is None else lambda settings: NumpyPredictor(options.fake)
+    load = None if options.fake is None else lambda settings, progress: NumpyPredictor(options.fake)
     result = measure(tuple(options.shape), options.clicks, load, margin=1.0)
     result |= {
         "shape": list(options.shape),

@@ -26,7 +26,7 @@ class VoxelPredictor:
 
 def test_a_sample_is_segmented_by_the_dock(make_napari_viewer, qtbot, monkeypatch):
     viewer = make_napari_viewer()
-    monkeypatch.setattr(engine, "load_predictor", lambda settings: VoxelPredictor())
+    monkeypatch.setattr(engine, "load_predictor", lambda settings, progress: VoxelPredictor())
     monkeypatch.setattr(napari, "Viewer", lambda title: viewer)
     monkeypatch.setattr(napari, "run", lambda: None)
     assert main(["demo", "brain", "--threshold", "0.4"]) == 0

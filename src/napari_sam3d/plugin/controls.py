@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 KEYS = {"new": "N", "kind": "G", "cancel": "Escape"}
 """Keys bound in the viewer; napari 0.9 has no use of its own for them."""
+_STEPS = 1000
 _NARROW = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 
 
@@ -65,6 +66,7 @@ class Controls(QWidget):
     segment_requested = Signal()
     cancel_requested = Signal()
     open_requested = Signal()
+    add_weights_requested = Signal()
     save_requested = Signal()
     save_prompts_requested = Signal()
     load_prompts_requested = Signal()
@@ -94,6 +96,9 @@ class Controls(QWidget):
         self.segment = _button("Segment", "Compute the mask of this object now")
         self.cancel = _button("Cancel", "Stop the computation (key Esc)")
         self.open = _button("Open NIfTI...", "Choose an image file (.nii, .nii.gz, .hdr, .img)")
+        self.add_weights = _button(
+            "Add weights...", "Choose a file of weights, of whatever model; it is recognised"
+        )
         self.save = _button("Save masks...", "Write masks as NIfTI, with the names of their labels")
         self.prompts = _button("Prompts", "Save the points of all objects in a file, or load them")
         menu = QMenu(self)
@@ -105,7 +110,6 @@ class Controls(QWidget):
         self.prompts.setMenu(menu)
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.status.setMinimumHeight(2 * self.status.fontMetrics().lineSpacing())
         self.busy = QProgressBar()
         self.busy.setRange(0, 0)
         self.busy.setTextVisible(False)
@@ -121,6 +125,7 @@ class Controls(QWidget):
             (self.segment, self.segment_requested),
             (self.cancel, self.cancel_requested),
             (self.open, self.open_requested),
+            (self.add_weights, self.add_weights_requested),
             (self.save, self.save_requested),
         ):
             button.clicked.connect(signal)
@@ -134,6 +139,8 @@ class Controls(QWidget):
         for label, widget in rows:
             widget.setMinimumWidth(0)
             form.addRow(label, widget)
+            if label == "Model":
+                form.addRow("", self.add_weights)
         for box in (*(widget for _, widget in rows), self.objects):
             if isinstance(box, QComboBox):  # a long name must not widen the whole dock
                 box.setSizeAdjustPolicy(_NARROW)
@@ -164,16 +171,35 @@ class Controls(QWidget):
         self.open.setVisible(not state.has_image)
 
     def set_busy(self, busy: bool) -> None:
+        self.set_progress(None)
         self.busy.setVisible(busy)
         self.cancel.setEnabled(busy)
 
     def set_status(self, sentence: str) -> None:
         self.status.setText(sentence)
+        self._fit_status()
 
-    def set_takes_negative(self, takes_negative: bool) -> None:
-        """Grey out negative points for a model that does not know them."""
-        self.negative.setEnabled(takes_negative)
-        if not takes_negative:
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        super().resizeEvent(event)
+        self._fit_status()
+
+    def _fit_status(self) -> None:
+        """Room for all lines, and for two at least; else a long sentence presses on the buttons."""
+        lines = 2 * self.status.fontMetrics().lineSpacing()
+        self.status.setMinimumHeight(max(lines, self.status.heightForWidth(self.status.width())))
+
+    def set_progress(self, share: float | None) -> None:
+        """Show the share that is done, 0 to 1, or that nobody knows it."""
+        self.busy.setRange(0, 0 if share is None else _STEPS)
+        if share is not None:
+            self.busy.setValue(round(_STEPS * share))
+
+    def set_takes(self, clicks: bool, negative: bool) -> None:
+        """Grey out the points that a model does not know."""
+        self.positive.setEnabled(clicks)
+        self.negative.setEnabled(negative)
+        self.auto.setEnabled(clicks)
+        if not negative:
             self.positive.setChecked(True)
 
     def switch_kind(self) -> None:

@@ -6,7 +6,7 @@ import ast
 import inspect
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,13 +27,14 @@ class SettingsForm(Generic[T]):
     value
         The settings to begin with.
     choices
-        Choices of fields whose metadata has none, by field name.
+        Choices of fields whose metadata has none, by field name: values, or a function of the
+        widget that returns them, with their texts, whenever `reset_choices` asks.
     """
 
     changed = Signal(object)
     """The new settings."""
 
-    def __init__(self, value: T, choices: Mapping[str, Sequence] | None = None) -> None:
+    def __init__(self, value: T, choices: Mapping[str, Sequence | Callable] | None = None) -> None:
         self._type = type(value)
         self._last = value
         help_texts = field_help(self._type)
@@ -47,6 +48,10 @@ class SettingsForm(Generic[T]):
             row.tooltip = help_texts.get(it.name, "")
             row.changed.connect(self._on_changed)
             self.rows.append(row)
+
+    def row(self, name: str) -> Widget:
+        """The widget of a field."""
+        return next(row for row in self.rows if row.name == name)
 
     def value(self) -> T:
         return self._type(**{row.name: row.value for row in self.rows})

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_sam3d.prompts import Point, Prompts
-from napari_sam3d.volume import Volume
+from napari_sam3d.volume import Volume, Window
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from napari_sam3d.engine.predictor import Prediction
 
 OBJECTS = "napari_sam3d_objects"
@@ -16,6 +18,34 @@ OBJECTS = "napari_sam3d_objects"
 _KEPT_ANSWERS = 16
 
 Points = tuple[Point, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a model found without a click.
+
+    Parameters
+    ----------
+    model
+        Its name.
+    name
+        Of the class.
+    mask, window
+        As in `Prediction`.
+    """
+
+    model: str
+    name: str
+    mask: np.ndarray
+    window: Window
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A prediction, and by which model: another one cannot go on from it."""
+
+    prediction: Prediction
+    model: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,18 +59,21 @@ class Object:
     settled
         The points that need no further request: shown, failed or cancelled.
     shown
-        The prediction that the Labels layer shows.
+        What the Labels layer shows.
     answers
         Earlier predictions by their points, newest last: undo takes them up again as they were.
     name
-        What the user calls it; empty when it has no name but its number.
+        What the user or a model calls it; empty when it has no name but its number.
+    found
+        The mask that a model found without a click. It appears as the first step of the history.
     """
 
     prompts: Prompts = field(default_factory=Prompts)
     settled: Points = ()
-    shown: Prediction | None = None
-    answers: dict[Points, Prediction] = field(default_factory=dict)
+    shown: Prediction | Found | None = None
+    answers: dict[Points, Answer] = field(default_factory=dict)
     name: str = ""
+    found: Found | None = None
 
     def title(self, number: int) -> str:
         """Its name, or else its number."""
@@ -56,28 +89,71 @@ class Object:
         """Whether there is something to ask that was not asked yet."""
         return self.askable and self.prompts.points != self.settled
 
-    def answered(self, points: Points, prediction: Prediction) -> Object:
+    @property
+    def model(self) -> str:
+        """Name of the model that found it; empty when clicks did."""
+        return self.found.model if self.found is not None else ""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it is as a model found it."""
+        return self.found is not None and not self.prompts.points and len(self.prompts.past) == 1
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether it is as before a model found it."""
+        return self.found is not None and not self.prompts.points and not self.prompts.past
+
+    @property
+    def can_return(self) -> bool:
+        """Whether the next step brings back what the model found."""
+        return self.taken_back and self.prompts.future[-1:] == ((),)
+
+    @property
+    def can_clear(self) -> bool:
+        """Whether there are points, or a mask without them."""
+        return bool(self.prompts.points) or self.untouched
+
+    def standing(self) -> Found | None:
+        """What is shown while no point says where the object is."""
+        was_there = self.prompts.past[1:2] == ((),)
+        return self.found if self.untouched or (self.prompts.points and was_there) else None
+
+    def cleared(self) -> Prompts:
+        """Its prompts without points, as one step even when there are none."""
+        if not self.untouched:
+            return self.prompts.become(())
+        return replace(self.prompts, past=(*self.prompts.past, ()), future=())
+
+    def answered(self, points: Points, answer: Answer) -> Object:
         """With one more answer; the oldest is forgotten when there are many."""
-        answers = {**self.answers, points: prediction}
+        answers = {**self.answers, points: answer}
         while len(answers) > _KEPT_ANSWERS:
             del answers[next(iter(answers))]
         return replace(self, answers=answers)
 
-    def previous(self) -> Prediction | None:
-        """The answer to the longest beginning of the present points, to be refined by the rest."""
+    def previous(self, model: str) -> Prediction | None:
+        """A model's answer to the longest beginning of the points, to be refined by the rest."""
         points = self.prompts.points
-        known = [p for p in self.answers if p == points[: len(p)]]
-        return self.answers[max(known, key=len)] if known else None
+        known = [p for p, it in self.answers.items() if p == points[: len(p)] and it.model == model]
+        return self.answers[max(known, key=len)].prediction if known else None
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a worker needs to know to find the mask of an object."""
+    """What a worker needs to know to find the mask of an object.
 
-    object_id: int
+    Parameters
+    ----------
+    object_id
+        Its number; None when all that a model knows is to be found without prompts.
+    """
+
+    object_id: int | None
     volume: Volume
     prompts: Prompts
     previous: Prediction | None
+    model: str
 
     def same(self, other: Request) -> bool:
         """Whether both ask for the same mask."""

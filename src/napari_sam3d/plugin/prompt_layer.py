@@ -15,7 +15,7 @@ from napari_sam3d.prompts import Point
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 NAME = "SAM 3D prompts"
 _LABELS = ("negative", "positive")
@@ -38,6 +38,15 @@ class PromptLayer:
         Layer whose transform is copied.
     volume
         The same image; points outside its grid are refused.
+
+    Attributes
+    ----------
+    positive
+        What a click means.
+    takes_negative
+        Whether the model knows negative points.
+    no_clicks
+        Why the model knows no points at all; empty when it does.
     """
 
     edited = Signal()
@@ -48,6 +57,7 @@ class PromptLayer:
     def __init__(self, image: Image, volume: Volume) -> None:
         self.positive = True
         self.takes_negative = True
+        self.no_clicks = ""
         self._volume = volume
         self._muted = False
         self.layer = Points(
@@ -150,6 +160,9 @@ class PromptLayer:
         if not self._volume.grid.contains(position_voxel):
             self.refused.emit(f"That point is outside {self._volume.name}.")
             return
+        if self.no_clicks:
+            self.refused.emit(self.no_clicks)
+            return
         if not positive and not self.takes_negative:
             self.refused.emit("This model takes positive points only.")
             return
@@ -161,6 +174,17 @@ class PromptLayer:
         layer.current_symbol = _SYMBOLS[label]
         layer.add(position_voxel)
         layer.selected_data = set()
+
+
+def follow(layer: Layer, image: Image) -> None:
+    """Give a layer the transform of an image."""
+    for key, value in transform(image).items():
+        setattr(layer, key, value)
+
+
+def moves(image: Image) -> tuple:
+    """The events of an image that moves."""
+    return image.events.scale, image.events.translate, image.events.affine
 
 
 def transform(layer: Image) -> dict[str, Any]:

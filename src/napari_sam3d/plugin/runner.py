@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_sam3d.plugin.objects import Request
+from napari_sam3d.catalog import model_spec
+from napari_sam3d.plugin.availability import is_automatic, is_ready, obstacle, takes_clicks
+from napari_sam3d.plugin.found import add_found, request_all
+from napari_sam3d.plugin.objects import Found, Request
 from napari_sam3d.plugin.session import Session
 from napari_sam3d.plugin.worker import Worker
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
-    from napari_sam3d.plugin.worker import Load
+    from napari_sam3d.plugin.loading import Load
 
 _SETTLE_MS = 50
 """Edits that come together are asked for together: napari emits two events for each."""
-_INVITATION = "Click on the object in the 2D view."
+_NAMED = 4
+"""Classes named in the status line; the list of objects has them all."""
+_CLICK = "Click on the object in the 2D view."
+_PRESS = "Press Segment: it needs no clicks."
 
 
 class Runner(QObject):
@@ -39,6 +46,8 @@ class Runner(QObject):
     refused = Signal(str)
     """A sentence that must not be missed: something failed."""
     busy_changed = Signal(bool)
+    progressed = Signal(object)
+    """The share that is done, 0 to 1; None when nobody knows."""
 
     def __init__(
         self,
@@ -54,6 +63,7 @@ class Runner(QObject):
         self._settings = settings
         self._request: Request | None = None
         self._since = 0.0
+        self._doing = ""
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._ask)
         self._tick = QTimer(self, interval=500)
@@ -63,20 +73,43 @@ class Runner(QObject):
         self.worker.ready.connect(self._on_ready)
         self.worker.predicted.connect(self._on_predicted)
         self.worker.failed.connect(self._on_failed)
+        self.worker.downloading.connect(self._on_downloading)
+        self.worker.computing.connect(self._on_computing)
+        self.worker.progressed.connect(self._on_progressed)
+        self.worker.found.connect(self._on_found)
 
     def set_settings(self, settings: InferenceSettings) -> None:
-        """Ask for the current object again, with these."""
+        """Ask for the current object again, with these.
+
+        A model without clicks leaves what is there as it is, and one whose weights are not here
+        waits for the next click: choosing it downloads nothing.
+        """
         self._settings = settings
         self._drop()
-        self._session.forget_answers()
+        spec = model_spec(settings.model)
+        if takes_clicks(spec):
+            self._session.forget_answers(ask=is_ready(spec))
 
     def warm(self) -> None:
-        """Load the model while the user looks for the place to click."""
-        if self._request is None:
+        """Load the model while the user looks for the place to click, when its weights are here."""
+        spec = model_spec(self._settings.model)
+        if self._request is None and is_ready(spec) and not obstacle(spec):
             self.worker.warm(self._settings)
 
     def run(self) -> None:
-        """Ask for the current object, although it may have its answer; ValueError if it cannot."""
+        """Ask for the current object, although it may have its answer; ValueError if it cannot.
+
+        A model that needs no clicks is asked for all that it knows.
+        """
+        self._session.require_image()
+        spec = model_spec(self._settings.model)
+        sentence = obstacle(spec)
+        if sentence:
+            raise ValueError(sentence)
+        if is_automatic(spec):
+            if self._request is None:
+                self._submit(request_all(self._session))
+            return
         self._session.require_point()
         if self._request is None:
             self._session.forget_answers()
@@ -85,9 +118,14 @@ class Runner(QObject):
     def cancel(self) -> None:
         """Give up the request under way; it is not asked again by itself."""
         if self._request is not None:
+            whole = self._request.object_id is None
             self._session.settle(self._request)
             self._drop()
-            self.said.emit("Cancelled; the points are kept. Segment computes the mask after all.")
+            self.said.emit(
+                "Cancelled; nothing was changed."
+                if whole
+                else "Cancelled; the points are kept. Segment computes the mask after all."
+            )
 
     def stop(self) -> None:
         """End the thread and the timers."""
@@ -100,18 +138,38 @@ class Runner(QObject):
         self._settle.start()
 
     def _ask(self, *, forced: bool = False) -> None:
+        spec = model_spec(self._settings.model)
         request = self._session.pending()
-        if request is None:
+        if not takes_clicks(spec):
+            if self._request is not None and self._request.volume is not self._session.volume:
+                self._drop()
+        elif request is None:
             self._drop()
+        elif sentence := obstacle(spec):
+            self._session.settle(request)
+            self._drop()
+            self.refused.emit(sentence)
         elif not (forced or self.auto):
             self.said.emit(f"{_points(request)} placed; press Segment to compute the mask.")
         elif self._request is None or not request.same(self._request):
-            self._request = request
-            self._since = time.perf_counter()
+            self._submit(request)
+
+    def _submit(self, request: Request) -> None:
+        self._request = request
+        self._since = time.perf_counter()
+        if request.object_id is None:
+            self.worker.find_all(self._settings, request.volume)
+        else:
             self.worker.submit(self._settings, request.volume, request.prompts, request.previous)
-            self.said.emit("Segmenting ...")
-            self.busy_changed.emit(True)
-            self._tick.start()
+        self._do("Segmenting")
+        self.busy_changed.emit(True)
+        self._tick.start()
+
+    def _do(self, doing: str) -> None:
+        """Say what is being done, from now on with the seconds."""
+        self._doing = doing
+        self.progressed.emit(None)
+        self.said.emit(f"{doing} ...")
 
     def _drop(self) -> None:
         if self._request is not None:
@@ -125,21 +183,52 @@ class Runner(QObject):
         return request
 
     def _say_elapsed(self) -> None:
-        seconds = time.perf_counter() - self._since
-        self.said.emit(f"Segmenting ... {seconds:.0f} s (Esc cancels)")
+        if self._doing:
+            seconds = time.perf_counter() - self._since
+            self.said.emit(f"{self._doing} ... {seconds:.0f} s (Esc cancels)")
 
     def _on_loading(self, number: int, model: str) -> None:
-        self.said.emit(f"Loading the model {model} ...")
+        self._do(f"Loading the model {model}")
+
+    def _on_downloading(self, number: int, done: int, total: int) -> None:
+        if 0 < total <= done:
+            self._do(f"Loading the model {self._settings.model}")
+            return
+        self._doing = ""  # bytes tell more than seconds
+        self.progressed.emit(done / total if total else None)
+        of = f" of {total / 1e6:.0f} MB ({100 * done // total} %)" if total else " MB"
+        self.said.emit(
+            f"Downloading {self._settings.model}: {done / 1e6:.0f}{of}. Esc cancels; what has "
+            "come is kept."
+        )
+
+    def _on_computing(self, number: int) -> None:
+        self._do("Segmenting")
+
+    def _on_progressed(self, number: int, share: float) -> None:
+        self.progressed.emit(share)
 
     def _on_ready(self, number: int, seconds: float) -> None:
-        self.said.emit(f"Model loaded in {seconds:.1f} s. {_INVITATION}")
+        clicks = takes_clicks(model_spec(self._settings.model))
+        self.said.emit(f"Model loaded in {seconds:.1f} s. {_CLICK if clicks else _PRESS}")
+
+    def _on_found(self, number: int, found: tuple[Found, ...], seconds: float) -> None:
+        request = self._rest()
+        if request is not None:
+            here = add_found(self._session, request, found)
+            classes = model_spec(request.model).classes
+            self.said.emit(_what_was_found(tuple(here.values()), found, classes, seconds))
+        self._ask()
 
     def _on_predicted(self, number: int, prediction: Prediction) -> None:
         request = self._rest()
         if request is not None and self._session.accept(request, prediction):
             what = f"in {prediction.seconds:.2f} s ({_points(request)})"
             if prediction.mask.any():
-                self.said.emit(f"Mask {what}, expected IoU {prediction.score:.2f}")
+                # not every network judges itself
+                known = math.isfinite(prediction.score)
+                score = f", expected IoU {prediction.score:.2f}" if known else ""
+                self.said.emit(f"Mask {what}{score}")
             else:
                 self.said.emit(f"The model found nothing {what}; add another point.")
         self._ask()
@@ -154,3 +243,18 @@ class Runner(QObject):
 def _points(request: Request) -> str:
     n = len(request.prompts.points)
     return f"{n} point" if n == 1 else f"{n} points"
+
+
+def _what_was_found(
+    here: tuple[Found, ...], found: tuple[Found, ...], classes: tuple[str, ...], seconds: float
+) -> str:
+    """The sentence about a segmentation without clicks."""
+    took = f"in {seconds:.1f} s"
+    if not found:
+        return f"The model found none of its {len(classes)} classes {took}."
+    covered = len(found) - len(here)
+    named = ", ".join(it.name for it in here[:_NAMED]) + ", ..." * (len(here) > _NAMED)
+    text = f"Found {len(here)} of {len(classes)} {took}: {named}." if here else ""
+    if covered:
+        text += f" {covered} more lie on objects that are there already."
+    return text.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
@@ -11,11 +12,14 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QLabel, QShortcut, QVBoxLayout, QWidget
 
-from napari_sam3d.catalog import MODELS, model_spec
+from napari_sam3d.catalog import ModelSpec, model_spec
+from napari_sam3d.plugin.adding import ask_and_add
+from napari_sam3d.plugin.availability import describe, takes_clicks
 from napari_sam3d.plugin.controls import KEYS, Controls, State
 from napari_sam3d.plugin.cursor import follow
 from napari_sam3d.plugin.exporting import ask_and_save
 from napari_sam3d.plugin.form import SettingsForm
+from napari_sam3d.plugin.model_list import ModelList, model_choices
 from napari_sam3d.plugin.opening import choose_and_open
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
 from napari_sam3d.plugin.runner import Runner
@@ -25,7 +29,7 @@ from napari_sam3d.settings import InferenceSettings
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_sam3d.plugin.worker import Load
+    from napari_sam3d.plugin.loading import Load
 
 
 class SegmentWidget(QWidget):
@@ -48,10 +52,11 @@ class SegmentWidget(QWidget):
         self.form = SettingsForm(
             InferenceSettings(),
             choices={
-                "model": tuple(MODELS),
+                "model": model_choices,
                 "device": ("auto", "cpu", "cuda", "mps"),
             },
         )
+        self._model_list = ModelList(self.form.row("model"))
         rows = (self.images, *self.form.rows)
         self.controls = Controls([(row.label, row.native) for row in rows])
         layout = QVBoxLayout(self)
@@ -68,6 +73,7 @@ class SegmentWidget(QWidget):
         self._keys = self._bind_keys()
         self._connect()
         self._open = True
+        self._set_model(model_spec(self.value().model))
         self._show_state()
         self._refresh_images()
         self._choose_image(show_error)
@@ -117,13 +123,15 @@ class SegmentWidget(QWidget):
         controls.segment_requested.connect(self._guarded(runner.run))
         controls.cancel_requested.connect(runner.cancel)
         controls.open_requested.connect(self._on_open)
+        controls.add_weights_requested.connect(self._guarded(self._on_add_weights))
         controls.save_requested.connect(self._on_save)
         controls.save_prompts_requested.connect(self._prompts(ask_and_save_prompts))
         controls.load_prompts_requested.connect(self._prompts(ask_and_load_prompts))
         self._cursor_text.changed.connect(self._show_cursor)
         runner.said.connect(self._say)
         runner.refused.connect(self._refuse)
-        runner.busy_changed.connect(controls.set_busy)
+        runner.busy_changed.connect(self._on_busy)
+        runner.progressed.connect(controls.set_progress)
         # a closed viewer destroys the dock without a word to `event`
         self.destroyed.connect(runner.worker.stop)
 
@@ -192,17 +200,38 @@ class SegmentWidget(QWidget):
         self._refresh_images()
         self._warm()
 
+    # the model
+
     def _warm(self) -> None:
-        # weights that must be fetched wait for the first click: opening a dock downloads nothing
-        if self.session.image is not None and model_spec(self.value().model).weights.shipped:
+        if self.session.image is not None:
             self.runner.warm()
 
     def _on_settings(self, settings: InferenceSettings) -> None:
-        takes_negative = "background" in model_spec(settings.model).prompts
-        self.session.set_takes_negative(takes_negative)
-        self.controls.set_takes_negative(takes_negative)
+        spec = model_spec(settings.model)
+        if spec != self._spec:
+            self._set_model(spec)
+            self._say(describe(spec))
         self.runner.set_settings(settings)
         self._warm()
+
+    def _set_model(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self.session.set_model(spec)
+        self.controls.set_takes(takes_clicks(spec), "background" in spec.prompts)
+        self._model_list.refresh()
+
+    def _on_busy(self, busy: bool) -> None:
+        self.controls.set_busy(busy)
+        self._model_list.refresh()  # weights may have come
+
+    def _on_add_weights(self) -> None:
+        name = ask_and_add(self.value().model, self)
+        if name:
+            self.runner.worker.forget()
+            self._model_list.refresh()
+            self.set_value(replace(self.value(), model=name))
+            self._say(f"Added the weights. {describe(model_spec(name))}")
+            self._warm()
 
     def _on_auto(self, auto: bool) -> None:
         self.runner.auto = auto
@@ -255,7 +284,7 @@ class SegmentWidget(QWidget):
                 current=session.current,
                 can_undo=bool(prompts.past),
                 can_redo=bool(prompts.future),
-                can_clear=bool(prompts.points),
+                can_clear=session.object.can_clear,
                 has_image=session.image is not None,
             )
         )

@@ -10,6 +10,8 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.plugin.availability import no_clicks
 from napari_sam3d.plugin.mask_layer import (
     free_id,
     make_room,
@@ -17,8 +19,8 @@ from napari_sam3d.plugin.mask_layer import (
     same_place,
     write_mask,
 )
-from napari_sam3d.plugin.objects import OBJECTS, Object, Request
-from napari_sam3d.plugin.prompt_layer import PromptLayer, transform
+from napari_sam3d.plugin.objects import OBJECTS, Answer, Found, Object, Request
+from napari_sam3d.plugin.prompt_layer import PromptLayer, follow, moves
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.volume import Volume
 
@@ -65,13 +67,18 @@ class Session:
         self.current = 1
         self._left_behind: list[Layer] = []
         self._positive = True
-        self._takes_negative = True
+        self.model = ""
+        self._no_clicks, self._takes_negative = "", True
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
     def object(self) -> Object:
         """The current object; not among `objects` before its first point."""
         return self.objects.get(self.current, _NEW)
+
+    def used(self) -> set[int]:
+        """Numbers of the objects about which something was said, or found."""
+        return {i for i, it in self.objects.items() if it.prompts.points or it.prompts.past}
 
     # what the user decides
 
@@ -84,10 +91,10 @@ class Session:
         self.image, self.volume = image, volume
         if image is not None:
             image.events.data.connect(self._on_image_data)
-            for event in _moves(image):
+            for event in moves(image):
                 event.connect(self._on_image_moved)
             self._adopt_labels()
-            self._ensure_layers()
+            self.ensure_layers()
         self.changed.emit()
         self.prompts_changed.emit()
 
@@ -97,15 +104,16 @@ class Session:
         if self.prompt_layer is not None:
             self.prompt_layer.positive = positive
 
-    def set_takes_negative(self, takes_negative: bool) -> None:
-        """Whether the model takes negative points; they are refused otherwise."""
-        self._takes_negative = takes_negative
+    def set_model(self, spec: ModelSpec) -> None:
+        """Which model is asked; clicks that it does not take are refused."""
+        self.model = spec.name
+        self._no_clicks, self._takes_negative = no_clicks(spec), "background" in spec.prompts
         if self.prompt_layer is not None:
-            self.prompt_layer.takes_negative = takes_negative
+            self._instruct(self.prompt_layer)
 
     def new_object(self) -> int:
         """Begin the next object, unless the current one is still without a point."""
-        labels, _ = self._ensure_layers()
+        labels, _ = self.ensure_layers()
         if self.object.prompts.points or self.object.prompts.past:
             self.select(free_id(labels, set(self.objects)))
         else:
@@ -114,7 +122,7 @@ class Session:
 
     def select(self, object_id: int) -> None:
         """Continue with an object."""
-        labels, prompts = self._ensure_layers()
+        labels, prompts = self.ensure_layers()
         self.objects.setdefault(object_id, Object())
         self.current = object_id
         make_room(labels, object_id)
@@ -128,9 +136,8 @@ class Session:
 
         Numbers that are taken, by an object or a painted label, are exchanged for free ones.
         """
-        labels, _ = self._ensure_layers()
-        used = (i for i, it in self.objects.items() if it.prompts.points or it.prompts.past)
-        taken, numbers = set(used), {}
+        labels, _ = self.ensure_layers()
+        taken, numbers = self.used(), {}
         for wanted, it in objects.items():
             free = wanted not in taken and not np.any(labels.data == wanted)
             number = wanted if free else free_id(labels, taken | set(objects))
@@ -142,14 +149,22 @@ class Session:
         return numbers
 
     def undo(self) -> None:
-        self._step(self.object.prompts.undo())
+        """One step back; what a model found at once goes at once."""
+        if self.object.untouched:
+            self._step_together(Prompts.undo, lambda it: it.untouched)
+        else:
+            self._step(self.object.prompts.undo())
 
     def redo(self) -> None:
-        self._step(self.object.prompts.redo())
+        """One step forward."""
+        if self.object.can_return:
+            self._step_together(Prompts.redo, lambda it: it.can_return)
+        else:
+            self._step(self.object.prompts.redo())
 
     def clear(self) -> None:
         """Remove the current object's points and its voxels; `undo` brings them back."""
-        self._step(self.object.prompts.become(()))
+        self._step(self.object.cleared())
 
     def arm(self) -> None:
         """Make a click in the viewer place a point."""
@@ -167,30 +182,37 @@ class Session:
         for object_id in (self.current, *others):
             it = self.objects.get(object_id)
             if it is not None and it.pending:
-                return Request(object_id, self.volume, it.prompts, it.previous())
+                previous = it.previous(self.model)
+                return Request(object_id, self.volume, it.prompts, previous, self.model)
         return None
 
     def accept(self, request: Request, prediction: Prediction) -> bool:
         """Show the answer to a request; False when the prompts have moved on since."""
-        it = self.objects.get(request.object_id)
-        if it is None or request.volume is not self.volume:
+        number, points = request.object_id, request.prompts.points
+        it = None if number is None else self.objects.get(number)
+        if number is None or it is None or request.volume is not self.volume:
             return False
-        self.objects[request.object_id] = it.answered(request.prompts.points, prediction)
-        if it.prompts.points != request.prompts.points:
+        self.objects[number] = it.answered(points, Answer(prediction, request.model))
+        if it.prompts.points != points:
             return False
-        self._show(request.object_id, prediction)
+        self.show(number, prediction)
         return True
 
     def settle(self, request: Request) -> None:
         """Do not ask again by itself: the request failed or was cancelled."""
-        it = self.objects.get(request.object_id)
-        if it is not None:
-            self.objects[request.object_id] = replace(it, settled=request.prompts.points)
+        number = request.object_id
+        if number is not None and number in self.objects:
+            it = self.objects[number]
+            self.objects[number] = replace(it, settled=request.prompts.points)
 
-    def forget_answers(self) -> None:
-        """Ask again for the current object: other settings, or the user's wish."""
+    def forget_answers(self, ask: bool = True) -> None:
+        """Ask again for the current object: other settings, or the user's wish.
+
+        Without `ask` this waits for the next point.
+        """
         if self.current in self.objects:
-            self.objects[self.current] = replace(self.object, settled=(), answers={})
+            settled = () if ask else self.object.prompts.points
+            self.objects[self.current] = replace(self.object, settled=settled, answers={})
             self.prompts_changed.emit()
 
     def close(self) -> None:
@@ -222,7 +244,7 @@ class Session:
 
     # layers
 
-    def _ensure_layers(self) -> tuple[Labels, PromptLayer]:
+    def ensure_layers(self) -> tuple[Labels, PromptLayer]:
         """Both layers, made anew when they are not there; ValueError without an image."""
         image, volume = self.require_image()
         if self.labels is None or tuple(self.labels.data.shape) != volume.grid.shape:
@@ -235,7 +257,7 @@ class Session:
                     write_mask(self.labels, object_id, it.shown.mask, it.shown.window, None)
         if self.prompt_layer is None:
             self.prompt_layer = prompts = PromptLayer(image, volume)
-            prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
+            self._instruct(prompts)
             prompts.edited.connect(self._on_edited)
             prompts.refused.connect(self._on_refused)
             prompts.layer.bind_key("Control-Z", lambda layer: self.undo())
@@ -244,6 +266,10 @@ class Session:
             prompts.show(self.object.prompts.points)
             self.arm()
         return self.labels, self.prompt_layer
+
+    def _instruct(self, prompts: PromptLayer) -> None:
+        prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
+        prompts.no_clicks = self._no_clicks
 
     def _adopt_labels(self) -> None:
         """Go on with the objects of a Labels layer that an earlier session left."""
@@ -261,7 +287,7 @@ class Session:
             self._left_behind.append(self.prompt_layer.layer)
         if self.image is not None:
             self.image.events.data.disconnect(self._on_image_data)
-            for event in _moves(self.image):
+            for event in moves(self.image):
                 event.disconnect(self._on_image_moved)
         self.image = self.volume = self.labels = self.prompt_layer = None
         self.objects, self.current = {}, 1
@@ -271,42 +297,59 @@ class Session:
                 self._viewer.layers.remove(layer)
 
     def _step(self, prompts: Prompts) -> None:
-        _, layer = self._ensure_layers()
+        _, layer = self.ensure_layers()
         if prompts is not self.object.prompts:
             layer.show(prompts.points)
-            self._become(prompts)
+            self._become(self.current, prompts)
+            self._tell_changed()
 
-    def _become(self, prompts: Prompts) -> None:
-        object_id, it = self.current, replace(self.object, prompts=prompts)
+    def _step_together(
+        self, step: Callable[[Prompts], Prompts], like: Callable[[Object], bool]
+    ) -> None:
+        """One step of all that are alike and were found by the model of the current object."""
+        _, layer = self.ensure_layers()
+        model = self.object.model
+        for number, it in list(self.objects.items()):
+            if like(it) and it.model == model:
+                self._become(number, step(it.prompts))
+        layer.show(self.object.prompts.points)
+        self._tell_changed()
+
+    def _become(self, object_id: int, prompts: Prompts) -> None:
+        it = replace(self.objects.get(object_id, _NEW), prompts=prompts)
         self.objects[object_id] = it
         if not it.askable:
-            self._show(object_id, None)
+            self.show(object_id, it.standing())
             if prompts.points:
                 self.notice.emit("Add a positive point: it says where the object is.")
         elif prompts.points in it.answers:
-            self._show(object_id, it.answers[prompts.points])
+            self.show(object_id, it.answers[prompts.points].prediction)
+
+    def _tell_changed(self) -> None:
         self.changed.emit()
         self.prompts_changed.emit()
 
-    def _show(self, object_id: int, prediction: Prediction | None) -> None:
+    def show(self, object_id: int, shown: Prediction | Found | None) -> None:
+        """Write the mask of an object, which needs no further request then."""
         it = self.objects[object_id]
-        if prediction is not None:
-            self._ensure_layers()
+        if shown is not None:
+            self.ensure_layers()
         if self.labels is not None:
             write_mask(
                 self.labels,
                 object_id,
-                None if prediction is None else prediction.mask,
-                None if prediction is None else prediction.window,
+                None if shown is None else shown.mask,
+                None if shown is None else shown.window,
                 None if it.shown is None else it.shown.window,
             )
-        self.objects[object_id] = replace(it, shown=prediction, settled=it.prompts.points)
+        self.objects[object_id] = replace(it, shown=shown, settled=it.prompts.points)
 
     def _on_edited(self) -> None:
         if self.prompt_layer is not None and self.image is not None:
             prompts = self.object.prompts.become(self.prompt_layer.points())
             if prompts is not self.object.prompts:
-                self._become(prompts)
+                self._become(self.current, prompts)
+                self._tell_changed()
 
     def _on_refused(self, sentence: str) -> None:
         # not connected signal to signal: psygnal emits such a signal once, to learn its arguments
@@ -331,8 +374,7 @@ class Session:
             return
         for layer in (self.labels, self.prompt_layer and self.prompt_layer.layer):
             if layer is not None:
-                for key, value in transform(self.image).items():
-                    setattr(layer, key, value)
+                follow(layer, self.image)
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -349,10 +391,6 @@ class Session:
             self.prompt_layer.close()
             self.prompt_layer = None
             self.notice.emit("The prompt layer was removed; New object or Undo brings it back.")
-
-
-def _moves(image: Image) -> tuple:
-    return image.events.scale, image.events.translate, image.events.affine
 
 
 def _volume_from_layer(layer: Image) -> Volume:

@@ -6,19 +6,23 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QObject, Qt, Signal
 
+from napari_sam3d.catalog import model_spec
+from napari_sam3d.plugin.found import split
+from napari_sam3d.plugin.loading import Apart, load_predictor, needs_download, reports
+
 if TYPE_CHECKING:
+    from napari_sam3d.engine.classes import ClassPredictor
     from napari_sam3d.engine.predictor import Prediction, Predictor
+    from napari_sam3d.plugin.loading import Load
+    from napari_sam3d.plugin.objects import Found
     from napari_sam3d.prompts import Prompts
     from napari_sam3d.settings import InferenceSettings
     from napari_sam3d.volume import Volume
-
-    Load = Callable[[InferenceSettings], Predictor]
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,26 +46,37 @@ class Worker(QObject):
     Parameters
     ----------
     load
-        Returns the predictor for some settings; called in the thread.
+        Returns the predictor for some settings, and tells how far a download is; called in a
+        thread.
     """
 
     loading = Signal(int, str)
     """Number, model: a model is being loaded for this request."""
     ready = Signal(int, float)
     """Number, seconds: what `warm` asked for is loaded."""
+    downloading = Signal(int, object, object)
+    """Number, bytes done, bytes in all: weights are on their way; 0 in all when unknown."""
+    computing = Signal(int)
+    """Number: the model is loaded and at work."""
+    progressed = Signal(int, float)
+    """Number, share of the work on all classes that is done."""
     predicted = Signal(int, object)
     """Number, Prediction."""
+    found = Signal(int, object, float)
+    """Number, all that was found (tuple of `Found`), seconds."""
     failed = Signal(int, str)
     """Number, one sentence for the user."""
     _reported = Signal(object, int, tuple)
 
     def __init__(self, load: Load | None = None) -> None:
         super().__init__()
-        self._load = load or _load_predictor
+        self._load = load or load_predictor
         self._numbers = itertools.count(1)
         self._newest = 0
+        self._wanted: InferenceSettings | None = None
         self._slot: _Job | None = None
         self._stopped = False
+        self._stale = False
         self._wake = threading.Condition()
         # queued by name: the thread must never run a slot of the user interface itself
         self._reported.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
@@ -78,22 +93,32 @@ class Worker(QObject):
         """Ask for a mask; returns the number that the answer will carry."""
         return self._put(_Job(next(self._numbers), settings, volume, prompts, previous))
 
+    def find_all(self, settings: InferenceSettings, volume: Volume) -> int:
+        """Ask for all classes that a model knows; returns the number of the answer."""
+        return self._put(_Job(next(self._numbers), settings, volume))
+
     def warm(self, settings: InferenceSettings) -> int:
         """Load the model now, so that the first click need not wait for it."""
         return self._put(_Job(next(self._numbers), settings))
+
+    def forget(self) -> None:
+        """Load the model anew for the next request: its file was replaced."""
+        self._stale = True
 
     def cancel(self) -> None:
         """Give up the request under way; nothing more is heard of it."""
         with self._wake:
             self._newest = next(self._numbers)
+            self._wanted = None
             self._slot = None
+            self._wake.notify_all()
 
     def stop(self) -> None:
         """End the thread as soon as it notices; does not wait."""
         with self._wake:
             self._stopped = True
             self._slot = None
-            self._wake.notify()
+            self._wake.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the thread to end after `stop`; whether it did."""
@@ -103,20 +128,26 @@ class Worker(QObject):
     def _put(self, job: _Job) -> int:
         with self._wake:
             self._newest = job.number
+            self._wanted = job.settings
             self._slot = job
-            self._wake.notify()
+            self._wake.notify_all()
         return job.number
 
     def _obsolete(self, job: _Job) -> bool:
         return self._stopped or job.number != self._newest
 
+    def _wants(self, settings: InferenceSettings) -> bool:
+        """Whether the newest request is for this model: a second click ends no download."""
+        wanted = self._wanted
+        return not self._stopped and wanted is not None and _same_model(wanted, settings)
+
     def _deliver(self, signal: str, number: int, values: tuple) -> None:
         if not self._stopped and number == self._newest:
             getattr(self, signal).emit(number, *values)
 
-    def _tell(self, signal: str, job: _Job, *values: object) -> None:
+    def _tell(self, signal: str, number: int, *values: object) -> None:
         try:
-            self._reported.emit(signal, job.number, values)
+            self._reported.emit(signal, number, values)
         except RuntimeError:  # Qt has deleted this object: nobody is left to hear
             self._stopped = True
 
@@ -125,18 +156,18 @@ class Worker(QObject):
         while (job := self._next()) is not None:
             try:
                 start = time.perf_counter()
-                if loaded is None or not _same_model(loaded[0], job.settings):
-                    self._tell("loading", job, job.settings.model)
+                if self._stale or loaded is None or not _same_model(loaded[0], job.settings):
+                    self._stale = False
                     loaded = None  # frees the old model before the next one is loaded
-                    loaded = job.settings, self._load(job.settings)
+                    loaded = job.settings, self._predictor(job.settings)
                 if job.volume is None:
-                    self._tell("ready", job, time.perf_counter() - start)
+                    self._tell("ready", job.number, time.perf_counter() - start)
                 elif not self._obsolete(job):
-                    self._tell("predicted", job, self._predict(loaded[1], job))
+                    self._answer(loaded[1], job)
             except Exception as error:
                 # a cancelled request ends in `Cancelled`, or in whatever broke on the way out
                 if not self._obsolete(job):
-                    self._tell("failed", job, _sentence(error))
+                    self._tell("failed", job.number, _sentence(error))
             del job  # else the last volume stays in memory while the thread waits
 
     def _next(self) -> _Job | None:
@@ -146,10 +177,52 @@ class Worker(QObject):
             job, self._slot = self._slot, None
             return None if self._stopped else job
 
+    def _predictor(self, settings: InferenceSettings) -> Predictor:
+        """The model, loaded here, or in another thread when it has to be downloaded."""
+        self._tell("loading", self._newest, settings.model)
+        progress = reports(
+            lambda *values: self._tell("downloading", self._newest, *values),
+            lambda: self._wants(settings),
+        )
+        if not needs_download(settings):
+            return self._load(settings, progress)
+        apart = Apart(lambda: self._load(settings, progress), self._on_apart)
+        with self._wake:
+            self._wake.wait_for(lambda: apart.over or not self._wants(settings))
+        if not apart.over:
+            from napari_sam3d.engine.prediction import Cancelled
+
+            raise Cancelled
+        return apart.result()
+
+    def _on_apart(self) -> None:
+        with self._wake:
+            self._wake.notify_all()
+
+    def _answer(self, predictor: Predictor, job: _Job) -> None:
+        assert job.volume is not None
+        predictor.settings = job.settings  # the threshold may differ from the one it loaded with
+        self._tell("computing", job.number)
+        if job.prompts is not None:
+            self._tell("predicted", job.number, self._predict(predictor, job))
+            return
+        start = time.perf_counter()
+        found = self._find_all(predictor, job)
+        self._tell("found", job.number, found, time.perf_counter() - start)
+
     def _predict(self, predictor: Predictor, job: _Job) -> Prediction:
         assert job.volume is not None and job.prompts is not None
-        predictor.settings = job.settings  # the threshold may differ from the one it loaded with
         return predictor.predict(job.volume, job.prompts, job.previous, lambda: self._obsolete(job))
+
+    def _find_all(self, predictor: Predictor, job: _Job) -> tuple[Found, ...]:
+        finder = cast("ClassPredictor", predictor)  # by the catalog
+        assert job.volume is not None
+        labels = finder.segment_all(
+            job.volume,
+            lambda: self._obsolete(job),
+            lambda share: self._tell("progressed", job.number, share),
+        )
+        return split(labels, model_spec(job.settings.model))
 
 
 def _same_model(one: InferenceSettings, other: InferenceSettings) -> bool:
@@ -157,16 +230,11 @@ def _same_model(one: InferenceSettings, other: InferenceSettings) -> bool:
     return replace(one, threshold=other.threshold) == other
 
 
-def _load_predictor(settings: InferenceSettings) -> Predictor:
-    from napari_sam3d.engine.predictor import load_predictor
-
-    return load_predictor(settings)
-
-
 def _sentence(error: Exception) -> str:
     """What the user is told; what is not meant for users goes to the log in full."""
-    if isinstance(error, (ValueError, FileNotFoundError, NotImplementedError)) and str(error):
-        return str(error)
+    meant = isinstance(error, (ValueError, FileNotFoundError, NotImplementedError))
+    if str(error) and (meant or (isinstance(error, OSError) and error.errno is None)):
+        return " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         _LOG.exception("Out of memory while predicting")
         return "There is not enough memory for this prediction; try another device or model."

@@ -15,6 +15,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_sam3d
+from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.predictor import Cancelled, Prediction
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -79,7 +80,7 @@ class Loader:
         self.loads: list[InferenceSettings] = []
         self.predictor: BallPredictor = BallPredictor(InferenceSettings())
 
-    def __call__(self, settings: InferenceSettings) -> BallPredictor:
+    def __call__(self, settings: InferenceSettings, progress: Progress) -> BallPredictor:
         self.loads.append(settings)
         self.predictor.settings = settings
         return self.predictor

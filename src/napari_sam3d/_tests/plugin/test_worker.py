@@ -136,11 +136,11 @@ def test_an_error_is_a_sentence_and_the_worker_lives(
 def test_a_model_that_does_not_load_is_tried_again(qtbot, loader, volume) -> None:
     broken = [True]
 
-    def load(settings):
+    def load(settings, progress):
         if broken:
             broken.pop()
             raise ValueError("There is no such model.")
-        return loader(settings)
+        return loader(settings, progress)
 
     worker = Worker(load)
     heard = Heard(worker)

@@ -1,0 +1,134 @@
+"""What the dock says of each model: what it takes, and whether its weights are here."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+from napari_sam3d.catalog import ModelSpec, model_spec
+
+
+class Where(Enum):
+    """Where the weights of a model are."""
+
+    BUILT_IN = "built in"
+    HERE = "on this computer"
+    DOWNLOAD = "to be downloaded"
+    ADD = "to be added"
+
+
+def where(spec: ModelSpec) -> Where:
+    """Where the weights are now, those that they build on included."""
+    if spec.weights.shipped:
+        return Where.BUILT_IN
+    if not _path(spec).is_file():
+        return Where.ADD if spec.weights.url is None else Where.DOWNLOAD
+    base = _base(spec)
+    return Where.HERE if base is None else where(base)
+
+
+def is_ready(spec: ModelSpec) -> bool:
+    """Whether the model can be loaded without a download."""
+    return where(spec) in (Where.BUILT_IN, Where.HERE)
+
+
+def takes_clicks(spec: ModelSpec) -> bool:
+    """Whether points mean something to the model."""
+    return "foreground" in spec.prompts
+
+
+def is_automatic(spec: ModelSpec) -> bool:
+    """Whether it finds its classes without a prompt."""
+    return "automatic" in spec.prompts
+
+
+def entry(spec: ModelSpec) -> str:
+    """The model in a list, with where its weights are."""
+    found = where(spec)
+    if found is Where.DOWNLOAD:
+        size = _download(spec)
+        return f"{spec.name}  ·  {f'{size} to download' if size else found.value}"
+    return f"{spec.name}  ·  {'weights to be added' if found is Where.ADD else found.value}"
+
+
+def describe(spec: ModelSpec) -> str:
+    """What it is, what it takes and how it gets its weights, in short sentences."""
+    title = spec.title[:1].upper() + spec.title[1:]
+    found = where(spec)
+    if found is Where.DOWNLOAD:
+        begins = "first click" if takes_clicks(spec) else "first Segment"
+        weights = f"Its weights are downloaded at the {begins}"
+        weights += f" ({_download(spec)})." if _download(spec) else "."
+    elif found is Where.ADD:
+        weights = missing(spec)
+    else:
+        weights = f"Its weights are {found.value}."
+    return f"{title}. {_takes(spec)} {weights}"
+
+
+def missing(spec: ModelSpec) -> str:
+    """The sentence about weights that the user has to get; empty when there is no such need."""
+    if where(spec) is not Where.ADD:
+        return ""
+    return (
+        f"{spec.name} needs a file of weights: get it from {spec.weights.page} and choose "
+        "Add weights..."
+    )
+
+
+def no_clicks(spec: ModelSpec) -> str:
+    """Why a click means nothing to a model; empty when it does."""
+    if takes_clicks(spec):
+        return ""
+    if is_automatic(spec):
+        return f"{spec.name} needs no clicks: press Segment."
+    return (
+        f"{spec.name} takes a box, which cannot be drawn here yet: use `napari-sam3d segment "
+        f"--model {spec.name} --box` on the command line."
+    )
+
+
+def obstacle(spec: ModelSpec) -> str:
+    """Why nothing can be computed with a model now; empty when something can."""
+    if not takes_clicks(spec) and not is_automatic(spec):
+        return no_clicks(spec)
+    return missing(spec)
+
+
+def _takes(spec: ModelSpec) -> str:
+    if is_automatic(spec):
+        n = len(spec.classes)
+        found = spec.classes[0] if n == 1 else f"all {n}"
+        return f"Segment finds {found} in the whole image."
+    if not takes_clicks(spec):
+        return no_clicks(spec)
+    if "background" in spec.prompts:
+        return "Takes positive and negative points."
+    return "Takes positive points only."
+
+
+def _download(spec: ModelSpec) -> str:
+    """How much is to be downloaded; empty when nobody knows."""
+    base = _base(spec) if _path(spec).is_file() else None
+    size = (base or spec).weights.size
+    return "" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def _path(spec: ModelSpec) -> Path:
+    from napari_sam3d.engine.fetch import models_folder
+
+    return models_folder() / spec.weights.file
+
+
+def _base(spec: ModelSpec) -> ModelSpec | None:
+    """The model that weights build on, unless its file was named when they were added."""
+    if spec.weights.base is None:
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(_path(spec), framework="np") as file:
+            named = (file.metadata() or {}).get("base")
+    except (OSError, SafetensorError):
+        return None  # loading it says what is wrong
+    return None if named else model_spec(spec.weights.base)
