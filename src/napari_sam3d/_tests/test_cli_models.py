@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from napari_sam3d._tests.tiny_checkpoints import (
     tiny_sam,
     tiny_sam_med3d,
 )
-from napari_sam3d.cli import main
+from napari_sam3d.cli import Segment, main
+from napari_sam3d.cli.model_files import Add, Convert, Fetch
 from napari_sam3d.engine.classes import ClassPredictor
 from napari_sam3d.engine.fixed import FixedPredictor
 from napari_sam3d.engine.releases import build, fitted, read_parts
@@ -213,6 +215,11 @@ def test_ma_sam_finds_all_classes_or_what_is_in_a_box(phantom, models, tmp_path,
     centre = np.argwhere(mask == largest["id"]).mean(0)
     np.testing.assert_allclose(largest["centroid"], centre, atol=0.01)
 
+    assert main(["segment", str(image), "--model", "ma_sam_btcv", "--overwrite"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Object 1 (spleen): ") and len(lines) == 14
+    assert lines[-2].startswith("All of them took") and lines[-1] == "Mask: middle_seg.nii.gz"
+
     boxed = segment(image, "ma_sam_btcv", "--box", f"3:{MIDDLE_BOX}")
     (found,) = json.loads(capsys.readouterr().out)["objects"]
     assert (found["id"], found["name"], found["score"]) == (3, "", None)
@@ -297,6 +304,8 @@ def test_what_nothing_tells_needs_a_name(tmp_path, models, kits, publish, capsys
     save_tiny(tiny_sam(embed_dim=768, heads=12), tmp_path / "medsam.pth")
     said = refused(capsys, "models", "add", "medsam.pth")
     assert "shapes of sam_vit_b" in said and "models fetch sam_vit_b" in said
+    save_tiny(tiny_sam(), tmp_path / "small.pth")
+    assert "one of medsam." in refused(capsys, "models", "add", "small.pth")
     assert "not the published file of sam_vit_b" in refused(
         capsys, "models", "add", "medsam.pth", "--as", "sam_vit_b"
     )
@@ -433,3 +442,31 @@ def test_an_interrupted_download_goes_on_later(
     assert not Path("whole_seg.nii.gz").exists()
     assert main(words) == 0
     assert server.asked == ["", f"bytes={1 << 16}-"]
+
+
+# docs/models.md
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
+
+
+def test_the_document_names_every_model_and_its_commands_are_understood(monkeypatch):
+    if not DOCUMENT.exists():
+        pytest.skip("the tests run outside a checkout")
+    text = DOCUMENT.read_text("utf-8")
+    for spec in catalog.MODELS.values():
+        short = "_" + spec.name.rpartition("_")[2]
+        assert f"`{spec.name}`" in text or f"`{short}`" in text
+        assert not spec.weights.page or spec.weights.page in text
+    ran = []
+    for command in (Segment, Add, Convert, Fetch):
+        monkeypatch.setattr(command, "run", lambda self: ran.append(self))
+    lines = [line.split() for line in text.splitlines() if line.startswith("napari-sam3d ")]
+    for words in lines:
+        assert main(words[1:]) == 0
+    assert len(ran) == len(lines) > 8
+    named = [it.settings.model for it in ran if isinstance(it, Segment)]
+    assert set(named) <= catalog.MODELS.keys()
+    missing = [
+        t for t in re.findall(r"\]\(([^)#:]+)\)", text) if not (DOCUMENT.parent / t).exists()
+    ]
+    assert missing == []

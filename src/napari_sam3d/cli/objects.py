@@ -47,14 +47,15 @@ class FoundObject:
     score: float | None = None
     name: str = ""
 
-    def sentence(self) -> str:
-        """All of it on one line."""
+    def sentence(self, timed: bool = True) -> str:
+        """All of it on one line, without the seconds when they are of many objects."""
         size = f"{self.voxels} voxels, {self.volume_ml:.2f} ml" if self.voxels else "nothing found"
         if self.centroid is not None:
             size += " around " + ",".join(f"{c:.1f}" for c in self.centroid)
         score = "" if self.score is None else f", expected overlap {self.score:.2f}"
+        seconds = f", {self.seconds:.1f} s" if timed else ""
         name = f" ({' '.join(self.name.split())})" if self.name else ""
-        return f"Object {self.id}{name}: {size}{score}, {self.seconds:.1f} s"
+        return f"Object {self.id}{name}: {size}{score}{seconds}"
 
 
 def segment_objects(

@@ -122,7 +122,10 @@ class Segment:
             }
             print(json.dumps(report))
         else:
-            print("\n".join([*(found.sentence() for found in objects), f"Mask: {output}"]))
+            lines = [found.sentence(timed=bool(prompts)) for found in objects]
+            if not prompts:
+                lines.append(f"All of them took {objects[0].seconds:.1f} s")
+            print("\n".join([*lines, f"Mask: {output}"]))
 
     def _prompts(
         self, said: Sequence[ObjectPrompts], boxes: Mapping[int, TypedBox], volume: Volume

@@ -189,8 +189,8 @@ def choose_row(path: Path, parts: Parts, sha256: str, name: str | None = None) -
             return named[0]
         if named:
             break
-    if parts.family == "sam":
-        size = sam_size(parts.tensors, path.name)
+    size = _size_of_sam(path, parts)
+    if size is not None:
         raise Unclear(
             f"{what} with the shapes of {size}, but not its published file: its SHA-256 is "
             f"{sha256}. `napari-sam3d models fetch {size}` downloads that one; if this is a "
@@ -252,6 +252,16 @@ def _kept(brought: _Brought, target: Path, name: str) -> Kept:
     kind = _KINDS[brought.parts.family]
     before, after = brought.path.stat().st_size, target.stat().st_size
     return Kept(kind, name, target, before, after, brought.sha256)
+
+
+def _size_of_sam(path: Path, parts: Parts) -> str | None:
+    """The row with a SAM of the same size; None for other families and sizes."""
+    if parts.family != "sam":
+        return None
+    try:
+        return sam_size(parts.tensors, path.name)
+    except ValueError:
+        return None
 
 
 def _is_named(spec: ModelSpec, part: str) -> bool:
