@@ -8,7 +8,7 @@ from magicgui.widgets import Widget
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_sam3d.catalog import MODELS, model_spec
+from napari_sam3d.catalog import MODELS, ModelSpec, model_spec
 from napari_sam3d.plugin.availability import describe, entry
 
 
@@ -32,8 +32,13 @@ class ModelList:
         self._shown: dict[str, str] = {}
         self.refresh()
 
+    def look_at(self, spec: ModelSpec) -> None:
+        """Look again where the weights of one model are, which takes no time."""
+        if self._shown[spec.name] != entry(spec):
+            self.refresh()
+
     def refresh(self) -> None:
-        """Look again where the weights are."""
+        """Look again where all weights are."""
         box = _combo_box(self._row)
         texts = {name: text for text, name in model_choices()}
         if texts != self._shown:

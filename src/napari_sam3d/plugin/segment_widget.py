@@ -222,7 +222,7 @@ class SegmentWidget(QWidget):
 
     def _on_busy(self, busy: bool) -> None:
         self.controls.set_busy(busy)
-        self._model_list.refresh()  # weights may have come
+        self._model_list.look_at(self._spec)  # they may have come
 
     def _on_add_weights(self) -> None:
         name = ask_and_add(self.value().model, self)

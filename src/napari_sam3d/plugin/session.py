@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.plugin.availability import no_clicks
+from napari_sam3d.plugin.clicking import LaterSlice
 from napari_sam3d.plugin.mask_layer import (
     free_id,
     make_room,
@@ -69,6 +70,7 @@ class Session:
         self._positive = True
         self.model = ""
         self._no_clicks, self._takes_negative = "", True
+        self._slice = LaterSlice(viewer)
         viewer.layers.events.removed.connect(self._on_removed)
 
     @property
@@ -208,16 +210,19 @@ class Session:
     def forget_answers(self, ask: bool = True) -> None:
         """Ask again for the current object: other settings, or the user's wish.
 
-        Without `ask` this waits for the next point.
+        Without `ask` this waits for the next point, and Undo still shows what was answered.
         """
         if self.current in self.objects:
-            settled = () if ask else self.object.prompts.points
-            self.objects[self.current] = replace(self.object, settled=settled, answers={})
+            it = self.object
+            forgotten = replace(it, settled=(), answers={})
+            kept = replace(it, settled=it.prompts.points)
+            self.objects[self.current] = forgotten if ask else kept
             self.prompts_changed.emit()
 
     def close(self) -> None:
         """Remove the prompt layer and every callback; masks stay, and so do their prompts."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._slice.close()
         self._leave_image()
 
     def color(self, object_id: int) -> tuple[float, float, float]:
@@ -260,6 +265,8 @@ class Session:
             self._instruct(prompts)
             prompts.edited.connect(self._on_edited)
             prompts.refused.connect(self._on_refused)
+            prompts.clicks.seen.connect(self._slice.show)
+            prompts.clicks.refined = lambda: (self.labels, self.current)
             prompts.layer.bind_key("Control-Z", lambda layer: self.undo())
             prompts.layer.bind_key("Control-Shift-Z", lambda layer: self.redo())
             self._viewer.add_layer(prompts.layer)

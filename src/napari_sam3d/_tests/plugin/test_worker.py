@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QThread
 
 from napari_sam3d._tests.plugin.conftest import RADIUS, Loader, ball
+from napari_sam3d.engine.prediction import Cancelled
+from napari_sam3d.plugin.loading import reports
 from napari_sam3d.plugin.worker import Worker
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -114,6 +117,12 @@ def test_one_load_serves_all_requests_with_the_same_settings(qtbot, worker, load
         (RuntimeError("CUDA error: boom\nmore"), "RuntimeError: CUDA error: boom)", True),
         (RuntimeError("CUDA out of memory. Tried"), "not enough memory", True),
         (KeyError("encoder.weight"), "KeyError", True),
+        (
+            OSError("sam.pth could not be fetched:\n404."),
+            "sam.pth could not be fetched: 404.",
+            False,
+        ),
+        (OSError(28, "No space left"), "OSError: [Errno 28] No space left)", True),
         (AssertionError(), "AssertionError", True),
     ],
 )
@@ -160,3 +169,108 @@ def test_stop_ends_the_thread_in_the_middle_of_a_prediction(qtbot, loader, volum
     qtbot.waitUntil(loader.predictor.started.is_set)
     worker.stop()
     assert worker.wait(5)
+
+
+class Download:
+    """Loads once `go` is set, and tells its progress at each `step`."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.go = threading.Event()
+        self.started = threading.Event()
+        self.ended: list[str] = []
+        self.total = 100
+
+    def __call__(self, settings, progress):
+        if settings.model == "compact":
+            return self.loader(settings, progress)
+        progress(0, self.total)
+        self.started.set()
+        assert self.go.wait(60)
+        try:
+            progress(50, self.total)
+            progress(100, self.total)
+        except BaseException as error:
+            self.ended.append(type(error).__name__)
+            raise
+        self.ended.append("whole")
+        return self.loader(settings, progress)
+
+
+@pytest.fixture
+def download(qtbot, loader, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_SAM3D_MODELS", str(tmp_path))
+    it = Download(loader)
+    yield it
+    it.go.set()
+
+
+@pytest.fixture
+def downloader(qtbot, download):
+    it = Worker(download)
+    yield it
+    download.go.set()
+    it.stop()
+    assert it.wait(5)
+
+
+FAR = InferenceSettings(model="sam_vit_b")
+
+
+def test_a_download_tells_how_far_it_is(qtbot, downloader, download, volume) -> None:
+    told: list[tuple[int, int, int]] = []
+    downloader.downloading.connect(lambda *values: told.append(values))
+    number = downloader.submit(FAR, volume, at(8, 8, 8))
+    qtbot.waitUntil(lambda: told == [(number, 0, 100)])
+    with qtbot.waitSignal(downloader.predicted):
+        download.go.set()
+    assert told[-1] == (number, 100, 100) and download.ended == ["whole"]
+
+
+def test_a_download_that_hangs_keeps_nobody_waiting(qtbot, downloader, download, volume) -> None:
+    heard = Heard(downloader)
+    downloader.submit(FAR, volume, at(8, 8, 8))
+    qtbot.waitUntil(download.started.is_set)
+    number = downloader.submit(SETTINGS, volume, at(4, 4, 4))
+    qtbot.waitUntil(lambda: len(heard) == 1)
+    assert heard[0][:2] == (number, "mask") and download.ended == []
+    download.go.set()
+    qtbot.waitUntil(lambda: download.ended == ["Cancelled"])
+
+
+def test_a_second_request_does_not_end_a_download(qtbot, downloader, download, volume) -> None:
+    heard = Heard(downloader)
+    downloader.submit(FAR, volume, at(8, 8, 8))
+    qtbot.waitUntil(download.started.is_set)
+    number = downloader.submit(FAR, volume, at(4, 4, 4))
+    download.go.set()
+    qtbot.waitUntil(lambda: len(heard) == 1)
+    assert heard[0][:2] == (number, "mask") and download.ended == ["whole"]
+
+
+def test_stop_ends_the_thread_in_the_middle_of_a_download(
+    qtbot, downloader, download, volume
+) -> None:
+    downloader.submit(FAR, volume, at(8, 8, 8))
+    qtbot.waitUntil(download.started.is_set)
+    downloader.stop()
+    assert downloader.wait(5) and download.ended == []
+
+
+def test_what_has_come_in_full_is_kept(qtbot) -> None:
+    told: list[int] = []
+    progress = reports(lambda done, total: told.append(done), lambda: False)
+    progress(100, 100)
+    assert told == [100]
+    for done, total in ((50, 100), (50, 0)):
+        with pytest.raises(Cancelled):
+            progress(done, total)
+
+
+def test_a_replaced_file_is_loaded_again(qtbot, worker, loader, volume) -> None:
+    for forget in (False, False, True):
+        if forget:
+            worker.forget()
+        with qtbot.waitSignal(worker.predicted):
+            worker.submit(SETTINGS, volume, at(8, 8, 8))
+    assert len(loader.loads) == 2
