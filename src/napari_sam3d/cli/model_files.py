@@ -55,7 +55,7 @@ class Convert:
     """Write the tensors of a file of weights alone, as safetensors.
 
     What training left behind and masks that can be computed are not written. `models add` takes
-    the new file like the old one.
+    the new file like the old one, but for models that are downloaded.
 
     napari-sam3d models convert last.pth.tar kits.safetensors
     """
