@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from network_paths import NETWORKS
-from torch.utils.flop_counter import FlopCounterMode
 
 WAYS = {"plain": (True, False), "ours, fp32": (False, False), "ours, bf16": (False, True)}
 """Whether plain, and whether in bfloat16."""
@@ -64,14 +63,12 @@ def measure(name: str, way: str, options: Networks, folder: str) -> dict[str, fl
             network.encode(plain)  # the first one prepares
         reset_peak()
         before = memory("VmRSS")
-        with FlopCounterMode(display=False) as counter:
-            embedding, encoding = timed(lambda: network.encode(plain), encodings)
+        embedding, encoding = timed(lambda: network.encode(plain), encodings)
         peak = memory("VmHWM") - before
         network.click(embedding, plain)
         logits, click = timed(lambda: network.click(embedding, plain), options.clicks)
         np.save(f"{folder}/{name} {way}.npy", network.mask(logits).numpy())
-    counted = counter.get_total_flops() / encodings / 1e9
-    gflop = counted if plain or half else arithmetic(network)
+    gflop = network.gflop[0 if plain else 1]
     return {
         "encoding_s": encoding,
         "click_s": click,
@@ -90,14 +87,6 @@ def timed(work: Any, repeats: int) -> tuple[Any, float]:
         found = work()
         seconds.append(time.perf_counter() - began)
     return found, median(seconds)
-
-
-def arithmetic(network: Any) -> float:
-    """GFLOP of our encoding, counted in bfloat16: oneDNN's products in float32 are not seen."""
-    half = torch.autocast("cpu", torch.bfloat16)
-    with torch.inference_mode(), half, FlopCounterMode(display=False) as counter:
-        network.encode(False)
-    return counter.get_total_flops() / 1e9
 
 
 def changed(mask: np.ndarray, reference: np.ndarray) -> float:
