@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 
 from napari_sam3d.plugin.layers import METADATA
+from napari_sam3d.plugin.objects import OBJECTS, Found, Object
 from napari_sam3d.plugin.prompt_layer import transform
 from napari_sam3d.volume import Volume, Window
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
+
+    from napari_sam3d.engine.predictor import Prediction
 
 _UNDOABLE = 200_000
 """Changes of more voxels are kept out of the undo history of the layer, where each would take
@@ -43,9 +47,36 @@ def same_place(labels: Labels, image: Image, volume: Volume) -> bool:
     )
 
 
+def labels_with_objects(
+    layers: Iterable[Layer], image: Image, volume: Volume
+) -> tuple[Labels, dict[int, Object]] | None:
+    """The last Labels layer on an image that an earlier session left, with its objects."""
+    for layer in layers:
+        kept = layer.metadata.get(OBJECTS) if isinstance(layer, Labels) else None
+        if kept and same_place(layer, image, volume):
+            return layer, kept
+    return None
+
+
 def free_id(labels: Labels, taken: set[int]) -> int:
     """The smallest id above all that are taken or painted."""
     return max(*taken, int(np.max(labels.data)), 0) + 1
+
+
+def show_mask(
+    labels: Labels,
+    object_id: int,
+    shown: Prediction | Found | None,
+    before: Prediction | Found | None,
+) -> None:
+    """Show the mask of an object in place of the one before."""
+    write_mask(
+        labels,
+        object_id,
+        None if shown is None else shown.mask,
+        None if shown is None else shown.window,
+        None if before is None else before.window,
+    )
 
 
 def write_mask(

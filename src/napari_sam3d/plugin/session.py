@@ -15,10 +15,10 @@ from napari_sam3d.plugin.availability import no_clicks
 from napari_sam3d.plugin.clicking import LaterSlice
 from napari_sam3d.plugin.mask_layer import (
     free_id,
+    labels_with_objects,
     make_room,
     new_labels,
-    same_place,
-    write_mask,
+    show_mask,
 )
 from napari_sam3d.plugin.objects import OBJECTS, Answer, Found, Object, Request
 from napari_sam3d.plugin.prompt_layer import PromptLayer, follow, moves
@@ -258,8 +258,7 @@ class Session:
             self.labels.selected_label = self.current
             self._viewer.add_layer(self.labels)
             for object_id, it in self.objects.items():
-                if it.shown is not None:
-                    write_mask(self.labels, object_id, it.shown.mask, it.shown.window, None)
+                show_mask(self.labels, object_id, it.shown, None)
         if self.prompt_layer is None:
             self.prompt_layer = prompts = PromptLayer(image, volume)
             self._instruct(prompts)
@@ -282,11 +281,10 @@ class Session:
         """Go on with the objects of a Labels layer that an earlier session left."""
         image, volume = self.require_image()
         self.objects, self.current, self.labels = {}, 1, None
-        for layer in reversed(self._viewer.layers):
-            kept = layer.metadata.get(OBJECTS) if isinstance(layer, Labels) else None
-            if kept and same_place(layer, image, volume):
-                self.labels, self.objects, self.current = layer, kept, max(kept)
-                return
+        left = labels_with_objects(reversed(self._viewer.layers), image, volume)
+        if left is not None:
+            self.labels, self.objects = left
+            self.current = max(self.objects)
 
     def _leave_image(self, keep_points: bool = False) -> None:
         if self.prompt_layer is not None:
@@ -342,13 +340,7 @@ class Session:
         if shown is not None:
             self.ensure_layers()
         if self.labels is not None:
-            write_mask(
-                self.labels,
-                object_id,
-                None if shown is None else shown.mask,
-                None if shown is None else shown.window,
-                None if it.shown is None else it.shown.window,
-            )
+            show_mask(self.labels, object_id, shown, it.shown)
         self.objects[object_id] = replace(it, shown=shown, settled=it.prompts.points)
 
     def _on_edited(self) -> None:
