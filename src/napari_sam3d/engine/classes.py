@@ -20,6 +20,7 @@ from napari_sam3d.engine.models.ma_sam.volume import GroupCache
 from napari_sam3d.engine.models.sam3d_adapter.automatic import (
     AutomaticSam3DAdapter,
     segment_automatically,
+    window_count,
 )
 from napari_sam3d.engine.orientation import Orientation
 from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
@@ -75,7 +76,7 @@ class ClassPredictor:
         """
         if self.spec.family == "ma_sam":
             return self._slices(volume, None, cancelled, progress)
-        return self._windows(volume, cancelled)
+        return self._windows(volume, cancelled, progress)
 
     def predict(
         self,
@@ -148,18 +149,21 @@ class ClassPredictor:
         return boxes
 
     @torch.inference_mode()
-    def _windows(self, volume: Volume, cancelled: Callable[[], bool]) -> np.ndarray:
+    def _windows(self, volume: Volume, cancelled: Callable[[], bool], progress: Told) -> np.ndarray:
         """Labels by a sliding window over the resampled volume (3DSAM-adapter)."""
         grid = working_grid(volume, self.spec)
         image = resample(volume.data, volume.grid, grid, average=False)
         image = apply_intensity(self.spec.intensity, image, inside(volume.grid, grid))
         turned = self._orientation.turn(image).contiguous().to(self.device)
 
+        assert isinstance(self.model, AutomaticSam3DAdapter)
+        shares = iter(np.linspace(0, 1, window_count(self.model, turned.shape), endpoint=False))
+
         def on_window() -> None:
             if cancelled():
                 raise Cancelled
+            progress(float(next(shares, 1.0)))
 
-        assert isinstance(self.model, AutomaticSam3DAdapter)
         with autocast(self.device, self.precision):
             found = segment_automatically(self.model, turned, on_window)
         probability = self._orientation.turn_back(found.float()).cpu()

@@ -27,7 +27,7 @@ from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Shape3, Volume, Window
 
 _NEARLY = 1e-6  # of a voxel, which rounding errors make of whole ones
-_CACHED = 4  # embeddings kept
+_CACHED_BYTES = 1 << 30  # of embeddings kept, besides the newest
 _MOST_VIEWS = 27  # patches of one object
 _ROOM = 8  # voxels between a click and the face of the patch it belongs to
 
@@ -230,11 +230,13 @@ class FixedPredictor:
         known = inside(volume.grid, patch) & inside(grid, patch)
         image = apply_intensity(self.spec.intensity, image, known)
         image = self._orientation.turn(image)
-        while len(self._embeddings) >= _CACHED:  # before the next one needs the room
-            self._embeddings.popitem(last=False)
         with autocast(self.device, self.precision):
             embedding = self.model.encode_image(image[None, None].contiguous().to(self.device))
         self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
+        held = sum(_nbytes(kept) for _, kept in self._embeddings.values())
+        while held > _CACHED_BYTES and len(self._embeddings) > 1:
+            _, (_, oldest) = self._embeddings.popitem(last=False)
+            held -= _nbytes(oldest)
         return embedding
 
 
@@ -252,6 +254,13 @@ def working_grid(volume: Volume, spec: ModelSpec) -> Grid:
         backwards = volume.source.display_to_stored[:3, :3].sum(0) < 0
         centre = np.where(backwards, np.asarray(grid.shape) - 1 - centre, centre)
     return grid.patch(centre.tolist(), (z, y, x), extent.tolist())
+
+
+def _nbytes(embedding: Any) -> int:
+    """Bytes of the tensors that an embedding holds."""
+    if isinstance(embedding, Tensor):
+        return embedding.nbytes
+    return sum(value.nbytes for value in vars(embedding).values() if isinstance(value, Tensor))
 
 
 def _room(view: View, point: np.ndarray) -> float:

@@ -79,6 +79,16 @@ def test_the_mask_goes_on_where_the_object_does(axes):
     assert encoded == 11
     again = it.predict(volume, Prompts().add(Point((20, 20, 100))), first)
     np.testing.assert_array_equal(again.full(truth.shape), truth)
+    assert len(it.model.encoded) == encoded  # all its patches were remembered
+
+
+def test_memory_for_embeddings_is_bounded(monkeypatch):
+    volume, truth = rod()
+    it = predictor()
+    monkeypatch.setattr("napari_sam3d.engine.fixed._CACHED_BYTES", 3 * 32**3 * 4)
+    found = it.predict(volume, Prompts().add(Point((20, 20, 100))))
+    np.testing.assert_array_equal(found.full(truth.shape), truth)
+    assert len(it._embeddings) == 3
 
 
 def test_a_small_object_needs_one_patch_and_later_clicks_no_encoding():

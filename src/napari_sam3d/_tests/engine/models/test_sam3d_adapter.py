@@ -23,6 +23,7 @@ from napari_sam3d.engine.models.sam3d_adapter import (
     release_sizes,
     segment_automatically,
     to_release,
+    window_count,
 )
 from napari_sam3d.engine.models.sam3d_adapter.attention import runs
 from napari_sam3d.engine.models.sam3d_adapter.image_encoder import ImageEncoder
@@ -411,7 +412,9 @@ def test_bf16_stays_near_float32():
 def test_automatic_windows_are_blended_as_monai_does():
     model = tiny(AutomaticSam3DAdapter)
     image = torch.randn(40, 32, 24)  # one axis longer than a window, one shorter
-    found = segment_automatically(model, image)
+    windows: list[None] = []
+    found = segment_automatically(model, image, lambda: windows.append(None))
+    assert len(windows) == window_count(model, image.shape) == 2
     assert found.shape == image.shape and 0 <= found.min() and found.max() <= 1
     window = torch.randn(32, 32, 32)
     with torch.no_grad():

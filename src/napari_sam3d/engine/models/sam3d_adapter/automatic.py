@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, final
 
 import torch
@@ -54,6 +55,12 @@ class AutomaticSam3DAdapter(PromptableModel):
     @staticmethod
     def is_adapter(name: str) -> bool:
         return is_tuned(name)
+
+
+def window_count(model: AutomaticSam3DAdapter, shape: Sequence[int]) -> int:
+    """How many windows `segment_automatically` looks at in an image of `shape`."""
+    step = int(model.crop * (1 - _OVERLAP))
+    return prod(1 + -(-max(0, n - model.crop) // step) for n in shape)
 
 
 def segment_automatically(
