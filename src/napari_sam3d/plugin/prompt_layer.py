@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from napari.layers import Points
 from napari.layers.base import ActionType
 from psygnal import Signal
 
+from napari_sam3d.plugin.clicking import Clicks
 from napari_sam3d.prompts import Point
 from napari_sam3d.volume import Volume
 
@@ -21,8 +22,6 @@ NAME = "SAM 3D prompts"
 _LABELS = ("negative", "positive")
 _SYMBOLS = {"positive": "cross", "negative": "hbar"}
 _COLORS = {"positive": "lime", "negative": "red"}
-_DRAG_PX = 5
-"""A press that moves further than this is a drag of the view, as in napari itself."""
 
 
 class PromptLayer:
@@ -30,7 +29,7 @@ class PromptLayer:
 
     The layer has the transform of the image, so that its data are voxel coordinates. It stays a
     stock Points layer: select, move and delete work as everywhere in napari. Only what a click in
-    add mode does is replaced, through the layer's public list of mouse callbacks.
+    add mode does is replaced, by `clicks`.
 
     Parameters
     ----------
@@ -41,6 +40,8 @@ class PromptLayer:
 
     Attributes
     ----------
+    clicks
+        The mouse, in 2D and 3D.
     positive
         What a click means.
     takes_negative
@@ -78,7 +79,9 @@ class PromptLayer:
         )
         self.layer.events.data.connect(self._on_data)
         self.layer.events.features.connect(self._on_features)
-        self.layer.events.mode.connect(self._replace_add)
+        self.clicks = Clicks(self.layer, image)
+        self.clicks.clicked.connect(self._on_clicked)
+        self.clicks.missed.connect(self._on_missed)
 
     def points(self) -> tuple[Point, ...]:
         """The points as they are in the layer, oldest first."""
@@ -112,11 +115,9 @@ class PromptLayer:
     def close(self) -> None:
         """Leave a stock Points layer behind."""
         self.layer.mode = "pan_zoom"
-        self.layer.events.mode.disconnect(self._replace_add)
+        self.clicks.close()
         self.layer.events.data.disconnect(self._on_data)
         self.layer.events.features.disconnect(self._on_features)
-        callbacks = self.layer.mouse_drag_callbacks
-        callbacks[:] = [f for f in callbacks if f != self._add]
 
     def _on_data(self, event: Any) -> None:
         done = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
@@ -128,32 +129,13 @@ class PromptLayer:
         if not self._muted and len(self.layer.features) == len(self.layer.data):
             self.edited.emit()
 
-    def _replace_add(self) -> None:
-        callbacks = self.layer.mouse_drag_callbacks
-        kept = [f for f in callbacks if f != self._add]
-        if str(self.layer.mode) == "add":
-            # napari's own `add` takes any button, and in 3D a depth that nobody chose
-            kept = [self._add if _is_napari_add(f) else f for f in kept]
-        callbacks[:] = kept
+    def _on_clicked(self, voxel: np.ndarray, other: bool) -> None:
+        """Ctrl gives the other kind of point."""
+        self.add(voxel.tolist(), self.positive != other)
 
-    def _add(self, layer: Points, event: Any) -> Generator[None]:
-        """Mouse callback: a click with the left button adds a point; Ctrl gives the other kind."""
-        if event.button != 1:
-            return
-        start = np.array(event.pos)
-        other = "Control" in event.modifiers
-        yield
-        while event.type == "mouse_move":
-            if np.linalg.norm(np.array(event.pos) - start) < _DRAG_PX:
-                event.handled = True
-            yield
-        if np.linalg.norm(np.array(event.pos) - start) >= _DRAG_PX:
-            return
-        if len(event.dims_displayed) != 2:
-            self.refused.emit("Points are placed in the 2D view: press Ctrl+Y to get there.")
-            return
-        position = np.floor(np.asarray(layer.world_to_data(event.position), float) + 0.5)
-        self.add(position.tolist(), self.positive != other)
+    def _on_missed(self, sentence: str) -> None:
+        # not connected signal to signal: psygnal emits such a signal once, to learn its arguments
+        self.refused.emit(sentence)
 
     def add(self, position_voxel: Sequence[float], positive: bool = True) -> None:
         """Add a point as a click does; `refused` when it is outside the image."""
@@ -191,8 +173,3 @@ def transform(layer: Image) -> dict[str, Any]:
     """What places a layer in the world, as keyword arguments for another layer."""
     keys = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     return {key: getattr(layer, key) for key in keys}
-
-
-def _is_napari_add(callback: Any) -> bool:
-    module = getattr(callback, "__module__", "")
-    return getattr(callback, "__name__", "") == "add" and module.startswith("napari.layers.points")

@@ -134,9 +134,9 @@ def test_without_auto_run_points_wait_for_the_button(viewer, image, dock, loader
 
 def test_a_click_in_3d_places_no_point_at_a_depth_nobody_chose(viewer, image, dock) -> None:
     viewer.dims.ndisplay = 3
-    canvas_click(viewer, (12, 20, 22), image)
+    canvas_click(viewer, (12, 20, 22), image)  # it is black
     assert len(dock.session.prompt_layer.layer.data) == 0
-    assert "2D view" in dock.controls.status.text()
+    assert "Nothing of ct is seen there" in dock.controls.status.text()
 
 
 def test_settings_make_a_new_mask(viewer, image, dock, loader, qtbot) -> None:
