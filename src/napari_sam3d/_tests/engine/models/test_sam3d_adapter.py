@@ -23,9 +23,9 @@ from napari_sam3d.engine.models.sam3d_adapter import (
     release_sizes,
     segment_automatically,
     to_release,
-    window_count,
 )
 from napari_sam3d.engine.models.sam3d_adapter.attention import runs
+from napari_sam3d.engine.models.sam3d_adapter.automatic import window_count
 from napari_sam3d.engine.models.sam3d_adapter.image_encoder import ImageEncoder
 from napari_sam3d.engine.models.sam3d_adapter.mask_decoder import MaskDecoder, convolve_doubled
 from napari_sam3d.engine.models.sam3d_adapter.model import SAM_SIZES, is_tuned
