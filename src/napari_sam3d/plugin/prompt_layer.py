@@ -75,6 +75,7 @@ class PromptLayer:
             # px; a lower limit near the upper one would draw borders only (vispy 0.17)
             canvas_size_limits=(2, 20),
             projection_mode="all",
+            blending="translucent_no_depth",  # in 3D a mask would hide the points inside it
             **transform(image),
         )
         self.layer.events.data.connect(self._on_data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -84,25 +85,32 @@ def mouse(
     modifier: str = "NoModifier",
 ) -> None:
     """A real press at a pixel, moves over the others, and a release at the last."""
-    from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QApplication
 
     native = canvas_of(viewer).native
     which, held = getattr(Qt.MouseButton, button), getattr(Qt.KeyboardModifier, modifier)
     QTest.mousePress(native, which, held, QPoint(*pixel))
-    for at in more:  # QTest's own moves hold no button
-        local = QPointF(*at)
-        place = QPointF(native.mapToGlobal(QPoint(*at)))
-        move = QMouseEvent(QEvent.Type.MouseMove, local, place, which, which, held)
-        QApplication.sendEvent(native, move)
+    for at in more:
+        hover(viewer, at, which, held)
     QTest.mouseRelease(native, which, held, QPoint(*(pixel, *more)[-1]))
 
 
-def hover(viewer: Any, pixel: tuple[int, int]) -> None:
-    """A real move of the mouse without a button."""
-    from qtpy.QtCore import QPoint
-    from qtpy.QtTest import QTest
+def hover(viewer: Any, pixel: tuple[int, int], button: Any = None, held: Any = None) -> None:
+    """A real move of the mouse; QTest's own can hold no button."""
+    from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtWidgets import QApplication
 
-    QTest.mouseMove(canvas_of(viewer).native, QPoint(*pixel))
+    canvas = canvas_of(viewer)
+    native = canvas.native
+    place = QPointF(native.mapToGlobal(QPoint(*pixel)))
+    button = button or Qt.MouseButton.NoButton
+    held = held or Qt.KeyboardModifier.NoModifier
+    move = QMouseEvent(QEvent.Type.MouseMove, QPointF(*pixel), place, button, button, held)
+    before = viewer.cursor.position
+    canvas._scene_canvas._backend._last_time = 0  # else vispy drops what comes within 10 ms
+    QApplication.sendEvent(native, move)
+    until = time.monotonic() + 30
+    while viewer.cursor.position == before and time.monotonic() < until:
+        QApplication.processEvents()  # napari itself hears of it within 5 ms
