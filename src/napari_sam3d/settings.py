@@ -18,6 +18,10 @@ class InferenceSettings:
     """Number format of the network: auto takes bf16 where the device is fast at it."""
     threshold: float = field(default=0.5, metadata={"min": 0.01, "max": 0.99, "step": 0.01})
     """Probability above which a voxel belongs to the object."""
+    slices: str = field(
+        default="auto", metadata={"choices": ("auto", "axial", "coronal", "sagittal")}
+    )
+    """How 2D models cut a volume; auto across the longest edge of its voxels, as it was scanned."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

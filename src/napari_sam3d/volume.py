@@ -156,7 +156,8 @@ class Volume:
     Parameters
     ----------
     data
-        Array (z, y, x) of any real dtype; may be a read-only memory map.
+        Array (z, y, x) of any real dtype; may be a read-only memory map, or a dask array of what
+        memory does not hold.
     grid
         Where its voxels are; `grid.shape == data.shape`.
     name

@@ -15,6 +15,7 @@ def test_defaults_are_the_documented_ones():
         "device": "auto",
         "precision": "auto",
         "threshold": 0.5,
+        "slices": "auto",
     }
 
 

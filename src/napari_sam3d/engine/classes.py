@@ -112,7 +112,7 @@ class ClassPredictor:
         self, volume: Volume, box: Box | None, cancelled: Callable[[], bool], progress: Told
     ) -> np.ndarray:
         """Labels by groups of slices (MA-SAM)."""
-        slices = self._orientation.turn_array(np.asarray(volume.data))
+        slices = self._orientation.turn_array(volume.data)
         if self._cache is None or self._cache[0].data is not volume.data:
             self._cache = volume, GroupCache()
         intensity = self.spec.intensity

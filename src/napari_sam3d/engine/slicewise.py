@@ -75,7 +75,7 @@ class SlicePredictor:
             self._slices = volume, slices
         points, labels = prompts.arrays()
         box = None if prompts.box is None else prompts.box.array()
-        asked = VolumePrompts(slice_axis(volume.grid), points, labels, box)
+        asked = VolumePrompts(slice_axis(volume.grid, self.settings.slices), points, labels, box)
         threshold = self.settings.threshold
         steps = segment_steps(self._slices[1], asked, float(np.log(threshold / (1 - threshold))))
         while True:
@@ -93,7 +93,9 @@ class SlicePredictor:
         return Prediction(found.mask, found.window, patch, logits, found.score, seconds)
 
 
-def slice_axis(grid: Grid) -> int:
-    """The axis across which a volume is cut into slices."""
+def slice_axis(grid: Grid, slices: str = "auto") -> int:
+    """The axis across which a volume is cut into slices, as `InferenceSettings.slices` says."""
+    if slices != "auto":
+        return ("axial", "coronal", "sagittal").index(slices)
     spacing = np.asarray(grid.spacing)
     return int(spacing.argmax()) if spacing.max() > _ISOTROPIC * spacing.min() else 0

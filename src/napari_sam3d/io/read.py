@@ -84,15 +84,16 @@ class NiftiImage:
             data = data[frame]
         elif frame:
             raise NiftiError(f"{self.name} has a single time point, which has the number 0.")
-        return Volume(np.asanyarray(data), self.source.grid, self.name, self.source)
+        return Volume(data, self.source.grid, self.name, self.source)
 
 
 def read_nifti(path: str | Path, frame: int | None = None) -> Volume:
     """Read a three-dimensional NIfTI image, or one time point of a series.
 
     The data is a view (inferior, posterior, left) of the stored array: of a read-only memory
-    map for `.nii`, of memory for `.nii.gz`. Values with a scaling become float32 (float64 where
-    that is too small); others keep their dtype.
+    map for `.nii`, of memory for `.nii.gz`; a dask array of scaled values that would fill the
+    memory. Values with a scaling become float32 (float64 where that is too small); others keep
+    their dtype.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ class Controls(QWidget):
         self.set_busy(False)
 
     def _lay_out(self, rows: Sequence[tuple[str, QWidget]]) -> None:
-        form = QFormLayout()
+        self._form = form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for label, widget in rows:
             widget.setMinimumWidth(0)
@@ -174,6 +174,11 @@ class Controls(QWidget):
         self.set_progress(None)
         self.busy.setVisible(busy)
         self.cancel.setEnabled(busy)
+
+    def show_row(self, widget: QWidget, shown: bool) -> None:
+        """Show or hide one of the rows at the top, with its label."""
+        widget.setVisible(shown)
+        self._form.labelForField(widget).setVisible(shown)  # QFormLayout.setRowVisible needs Qt 6
 
     def set_status(self, sentence: str) -> None:
         self.status.setText(sentence)

@@ -218,6 +218,8 @@ class SegmentWidget(QWidget):
         self._spec = spec
         self.session.set_model(spec)
         self.controls.set_takes(takes_clicks(spec), "background" in spec.prompts)
+        (slices,) = (row for row in self.form.rows if row.name == "slices")
+        self.controls.show_row(slices.native, spec.way == "slices")
         self._model_list.refresh()
 
     def _on_busy(self, busy: bool) -> None:

@@ -226,8 +226,8 @@ class Worker(QObject):
 
 
 def _same_model(one: InferenceSettings, other: InferenceSettings) -> bool:
-    """Whether two settings differ in no more than the threshold, which costs no loading."""
-    return replace(one, threshold=other.threshold) == other
+    """Whether two settings differ in nothing for which a model has to be loaded anew."""
+    return replace(one, threshold=other.threshold, slices=other.slices) == other
 
 
 def _sentence(error: Exception) -> str:

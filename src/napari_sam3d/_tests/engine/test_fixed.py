@@ -82,6 +82,25 @@ def test_the_mask_goes_on_where_the_object_does(axes):
     assert len(it.model.encoded) == encoded  # all its patches were remembered
 
 
+@pytest.mark.parametrize(("low", "high", "chunks"), [(10, 190, range(10)), (92, 108, range(3, 7))])
+def test_only_the_patches_of_a_volume_on_disk_are_read(low, high, chunks):
+    import dask.array as da
+
+    volume, truth = rod(low=(15, 18, low), high=(25, 26, high))
+    read: set[int] = set()
+
+    def remember(block, block_info=None):
+        if block_info:
+            read.add(block_info[0]["chunk-location"][2])
+        return block
+
+    stored = da.from_array(volume.data, chunks=(40, 40, 20))
+    lazy = replace(volume, data=stored.map_blocks(remember, dtype=np.int16))
+    found = predictor().predict(lazy, Prompts().add(Point((20, 20, 100))))
+    np.testing.assert_array_equal(found.full(truth.shape), truth)
+    assert read <= set(chunks)
+
+
 def test_memory_for_embeddings_is_bounded(monkeypatch):
     volume, truth = rod()
     it = predictor()

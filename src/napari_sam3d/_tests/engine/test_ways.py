@@ -86,6 +86,26 @@ def test_slices_are_cut_as_they_were_scanned(spacing, axis):
     assert slice_axis(Grid.from_spacing((9, 9, 9), spacing)) == axis
 
 
+@pytest.mark.parametrize(("slices", "axis"), [("axial", 0), ("coronal", 1), ("sagittal", 2)])
+def test_slices_are_cut_as_the_user_says(slices, axis):
+    assert slice_axis(Grid.from_spacing((9, 9, 9), (1, 3, 9)), slices) == axis
+    volume, truth = cylinder()
+    settings = replace(SETTINGS, slices=slices)
+    predictor = SlicePredictor(BrightSlices(), model_spec("sam_vit_b"), settings)
+    found = predictor.predict(volume, Prompts().add(Point((9, 12, 14))))
+    np.testing.assert_array_equal(found.full(truth.shape), truth)
+
+
+def test_volumes_that_stay_on_disk():
+    da = pytest.importorskip("dask.array", reason="napari brings dask")
+    volume, truth = cylinder(shape=(20, 28, 28))
+    lazy = replace(volume, data=da.from_array(volume.data, chunks=(5, 28, 28)))
+    slices = SlicePredictor(BrightSlices(), model_spec("sam_vit_b"), SETTINGS)
+    found = slices.predict(lazy, Prompts().add(Point((9, 12, 14))))
+    np.testing.assert_array_equal(found.full(truth.shape), truth)
+    np.testing.assert_array_equal(classes(axes="SPL").segment_all(lazy), truth)
+
+
 class BrightClasses(torch.nn.Module):
     """Bright pixels are class 1, in a box if there is one; groups of slices pass as they are."""
 

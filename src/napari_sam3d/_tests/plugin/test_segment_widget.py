@@ -328,3 +328,17 @@ def test_the_plugin_starts_without_torch() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_how_slices_are_cut_is_asked_for_2d_models_only(real_viewer, loader):
+    viewer = real_viewer()
+    widget = SegmentWidget(viewer, loader)
+    (slices,) = (row for row in widget.form.rows if row.name == "slices")
+    assert slices.native.isHidden()
+    widget.set_value(replace(widget.value(), model="sam_vit_b", slices="coronal"))
+    assert not slices.native.isHidden()
+    assert widget.value().slices == "coronal"
+    widget.set_value(replace(widget.value(), model="compact"))
+    assert slices.native.isHidden()
+    widget.teardown()
+    widget.deleteLater()

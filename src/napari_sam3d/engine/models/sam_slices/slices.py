@@ -67,7 +67,7 @@ class VolumeSlices:
 
     def image(self, axis: int, index: int) -> np.ndarray:
         """A slice across `axis` as (h, w) uint8."""
-        return to_bytes(np.take(self.volume, index, axis), self.window)
+        return to_bytes(np.asarray(np.take(self.volume, index, axis)), self.window)
 
     def pixel_size(self, axis: int) -> tuple[float, float]:
         """Size of the pixels of slices across `axis`, (rows, columns)."""
