@@ -97,6 +97,31 @@ def test_a_click_is_a_voxel_from_the_place_that_is_seen(real_viewer, mode, every
     assert np.mean(errors) < 0.9  # half of it is that points are placed at voxel centres
 
 
+@pytest.mark.parametrize("rendering", ["mip", "minip"])
+def test_a_pixel_is_as_bright_as_the_voxel_that_a_click_places(real_viewer, rendering) -> None:
+    viewer = real_viewer(show=True)
+    data = 1 - scene() if rendering == "minip" else scene()
+    limits = (-0.2, 1.2)  # nothing is cut off
+    image = viewer.add_image(data, **PLACE, rendering=rendering, contrast_limits=limits)
+    prompts = PromptLayer(image, volume_from_layer(image))
+    viewer.add_layer(prompts.layer)
+    prompts.arm()
+    prompts.layer.opacity = 0  # its points would cover the pixels
+    viewer.dims.ndisplay = 3
+    world = []
+    prompts.clicks.seen.connect(world.append)
+    for i, direction in enumerate(DIRECTIONS):
+        look_along(viewer, direction, perspective=45 * (i % 2))
+        z, row, column = list(BLOBS)[i % len(BLOBS)]
+        x, y = pixel_of(viewer, image, (z + 1, row - 3, column + 2))  # where nothing is flat
+        drawn = viewer.screenshot(flash=False)[y, x, 0] / 255
+        mouse(viewer, (x, y))
+        value = brightness(image.world_to_data(world[-1]))
+        value = 1 - value if rendering == "minip" else value
+        assert drawn == pytest.approx((value - limits[0]) / np.diff(limits)[0], abs=0.02)
+    assert len(world) == len(DIRECTIONS)
+
+
 # the same without a window: a line along z through (y, x) = (3, 4), but for what a test says
 
 
