@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.devices import autocast, choose_precision
+from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.fixed import working_grid
 from napari_sam3d.engine.intensity import apply_intensity
 from napari_sam3d.engine.models.base import PromptableModel
@@ -23,7 +23,7 @@ from napari_sam3d.engine.models.sam3d_adapter.automatic import (
     window_count,
 )
 from napari_sam3d.engine.orientation import Orientation
-from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
+from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import inside, resample
 from napari_sam3d.prompts import Box, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -32,7 +32,7 @@ from napari_sam3d.volume import Volume
 Told = Callable[[float], None]
 
 
-class ClassPredictor:
+class ClassPredictor(Predictor):
     """Runs one loaded model on whole volumes. Not thread-safe.
 
     Parameters
@@ -44,11 +44,7 @@ class ClassPredictor:
     def __init__(
         self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
     ) -> None:
-        self.model = model
-        self.spec = spec
-        self.settings = settings
-        self.device = next(model.parameters()).device
-        self.precision = choose_precision(settings.precision, self.device)
+        super().__init__(model, spec, settings)
         self._orientation = Orientation(spec.axes)
         self._cache: tuple[Volume, GroupCache] | None = None
 
@@ -123,7 +119,7 @@ class ClassPredictor:
         )
         boxes = None if box is None else self._boxes(box, volume.grid.shape, slices.shape)
         steps = segment_volume(
-            self.model,  # type: ignore[arg-type]  # a MaSam, by the family
+            self.model,
             slices,
             intensity=chosen,
             boxes=boxes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.devices import autocast, choose_precision
+from napari_sam3d.engine.devices import autocast
+from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.growth import agrees, next_patch, seed_in
 from napari_sam3d.engine.intensity import apply_intensity
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
 from napari_sam3d.engine.orientation import Orientation
-from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
+from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import inside, resample
 from napari_sam3d.engine.union import Union, View
 from napari_sam3d.prompts import Prompts
@@ -27,7 +27,7 @@ from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Shape3, Volume, Window
 
 _NEARLY = 1e-6  # of a voxel, which rounding errors make of whole ones
-_CACHED_BYTES = 1 << 30  # of embeddings kept, besides the newest
+_CACHED_BYTES = 1 << 30  # of embeddings kept
 _MOST_VIEWS = 27  # patches of one object
 _ROOM = 8  # voxels between a click and the face of the patch it belongs to
 
@@ -53,7 +53,7 @@ class _Asked:
     known: Tensor | None
 
 
-class FixedPredictor:
+class FixedPredictor(Predictor):
     """Runs one loaded model on patches of fixed voxel size. Not thread-safe.
 
     The first patch is centred on the clicks. Where the mask runs out of it, overlapping patches
@@ -70,13 +70,9 @@ class FixedPredictor:
         self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
     ) -> None:
         assert spec.spacing_mm is not None
-        self.model = model
-        self.spec = spec
-        self.settings = settings
-        self.device = next(model.parameters()).device
-        self.precision = choose_precision(settings.precision, self.device)
+        super().__init__(model, spec, settings)
         self._orientation = Orientation(spec.axes)
-        self._embeddings: OrderedDict[tuple[int, Grid], tuple[Volume, Any]] = OrderedDict()
+        self._embeddings = EmbeddingCache(_CACHED_BYTES)
 
     @torch.inference_mode()
     def predict(
@@ -86,15 +82,7 @@ class FixedPredictor:
         previous: Prediction | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Prediction:
-        """Mask of the object that the prompts mean.
-
-        Raises
-        ------
-        ValueError
-            When a point is outside the volume or none is positive.
-        Cancelled
-            When `cancelled()` became true on the way.
-        """
+        """Mask of the object that the prompts mean."""
         started = time.perf_counter()
         prompts.check(volume.grid, volume.name)
         positions, labels = prompts.arrays()
@@ -222,22 +210,16 @@ class FixedPredictor:
 
     def _embedding(self, volume: Volume, grid: Grid, patch: Grid) -> Any:
         """The encoded patch, from the cache when this volume was seen there before."""
-        key = (id(volume.data), patch)
-        if key in self._embeddings:
-            self._embeddings.move_to_end(key)
-            return self._embeddings[key][1]
-        image = resample(volume.data, volume.grid, patch, average=False)
-        known = inside(volume.grid, patch) & inside(grid, patch)
-        image = apply_intensity(self.spec.intensity, image, known)
-        image = self._orientation.turn(image)
-        with autocast(self.device, self.precision):
-            embedding = self.model.encode_image(image[None, None].contiguous().to(self.device))
-        self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
-        held = sum(_nbytes(kept) for _, kept in self._embeddings.values())
-        while held > _CACHED_BYTES and len(self._embeddings) > 1:
-            _, (_, oldest) = self._embeddings.popitem(last=False)
-            held -= _nbytes(oldest)
-        return embedding
+
+        def encode() -> Any:
+            image = resample(volume.data, volume.grid, patch, average=False)
+            known = inside(volume.grid, patch) & inside(grid, patch)
+            image = apply_intensity(self.spec.intensity, image, known)
+            turned = self._orientation.turn(image)[None, None].contiguous()
+            with autocast(self.device, self.precision):
+                return self.model.encode_image(turned.to(self.device))
+
+        return self._embeddings.get(volume, patch, encode)
 
 
 def working_grid(volume: Volume, spec: ModelSpec) -> Grid:
@@ -254,13 +236,6 @@ def working_grid(volume: Volume, spec: ModelSpec) -> Grid:
         backwards = volume.source.display_to_stored[:3, :3].sum(0) < 0
         centre = np.where(backwards, np.asarray(grid.shape) - 1 - centre, centre)
     return grid.patch(centre.tolist(), (z, y, x), extent.tolist())
-
-
-def _nbytes(embedding: Any) -> int:
-    """Bytes of the tensors that an embedding holds."""
-    if isinstance(embedding, Tensor):
-        return embedding.nbytes
-    return sum(value.nbytes for value in vars(embedding).values() if isinstance(value, Tensor))
 
 
 def _room(view: View, point: np.ndarray) -> float:

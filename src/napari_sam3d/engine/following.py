@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +14,18 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.devices import autocast, choose_precision
+from napari_sam3d.engine.devices import autocast
+from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
 from napari_sam3d.engine.patches import fit_patch, zoom_patches
-from napari_sam3d.engine.prediction import Cancelled, Prediction, paste
+from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import normalise, resample
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
 
 _REFITS = 3  # times the patch may follow the mask in one prediction
-_CACHED = 12  # embeddings kept
+_CACHED_BYTES = 64 << 20  # of embeddings kept
 _SURE = 4.0  # logit of what is surely background
 _CUT_OFF = 0.5  # share of a face of its patch from which a mask is taken to go on beyond
 
@@ -39,18 +39,14 @@ class _View:
     score: float
 
 
-class FollowingPredictor:
+class FollowingPredictor(Predictor):
     """Runs one loaded model on patches that fit the object. Not thread-safe."""
 
     def __init__(
         self, model: PromptableModel, spec: ModelSpec, settings: InferenceSettings
     ) -> None:
-        self.model = model
-        self.spec = spec
-        self.settings = settings
-        self.device = next(model.parameters()).device
-        self.precision = choose_precision(settings.precision, self.device)
-        self._embeddings: OrderedDict[tuple[int, Grid], tuple[Volume, Any]] = OrderedDict()
+        super().__init__(model, spec, settings)
+        self._embeddings = EmbeddingCache(_CACHED_BYTES)
 
     @torch.inference_mode()
     def predict(
@@ -64,13 +60,6 @@ class FollowingPredictor:
 
         At first the mean over patches of several sizes counts. Later clicks start from the patch
         and the mask of `previous`, and the patch follows the new mask.
-
-        Raises
-        ------
-        ValueError
-            When a point is outside the volume or none is positive.
-        Cancelled
-            When `cancelled()` became true on the way.
         """
         started = time.perf_counter()
         prompts.check(volume.grid, volume.name)
@@ -125,17 +114,13 @@ class FollowingPredictor:
 
     def _embedding(self, volume: Volume, patch: Grid) -> Any:
         """The encoded patch, from the cache when this volume was seen there before."""
-        key = (id(volume.data), patch)
-        if key in self._embeddings:
-            self._embeddings.move_to_end(key)
-            return self._embeddings[key][1]
-        image = resample(volume.data, volume.grid, patch)
-        with autocast(self.device, self.precision):
-            embedding = self.model.encode_image(normalise(image)[None, None].to(self.device))
-        self._embeddings[key] = (volume, embedding)  # holding the volume keeps its id unique
-        if len(self._embeddings) > _CACHED:
-            self._embeddings.popitem(last=False)
-        return embedding
+
+        def encode() -> Any:
+            image = normalise(resample(volume.data, volume.grid, patch))
+            with autocast(self.device, self.precision):
+                return self.model.encode_image(image[None, None].to(self.device))
+
+        return self._embeddings.get(volume, patch, encode)
 
 
 def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:

@@ -1,15 +1,22 @@
-"""The mask of one object, as a model gives it."""
+"""The mask of one object, and what gives it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.devices import choose_precision
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.engine.union import View
-from napari_sam3d.volume import Grid, Window
+from napari_sam3d.prompts import Prompts
+from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Volume, Window
 
 
 class Cancelled(Exception):
@@ -49,6 +56,52 @@ class Prediction:
         out = np.zeros(shape, bool)
         out[self.window] = self.mask
         return out
+
+
+class Predictor(ABC):
+    """Runs one loaded model. Not thread-safe: use it from one thread.
+
+    Parameters
+    ----------
+    model, spec, settings
+        The network, its row in the catalog, and what the user wants.
+    """
+
+    def __init__(self, model: Any, spec: ModelSpec, settings: InferenceSettings) -> None:
+        self.model = model
+        self.spec = spec
+        self.settings = settings
+        self.device = next(model.parameters()).device
+        self.precision = choose_precision(settings.precision, self.device)
+
+    @abstractmethod
+    def predict(
+        self,
+        volume: Volume,
+        prompts: Prompts,
+        previous: Prediction | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Prediction:
+        """Mask of the object that the prompts mean.
+
+        Parameters
+        ----------
+        volume
+            The image.
+        prompts
+            What was said about the object.
+        previous
+            The answer to its earlier prompts, to go on from.
+        cancelled
+            Asked now and then whether to stop.
+
+        Raises
+        ------
+        ValueError
+            When a prompt is outside the volume, or nothing says where the object is.
+        Cancelled
+            When `cancelled()` became true on the way.
+        """
 
 
 def paste(

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from napari_sam3d.catalog import ModelSpec, model_spec
 from napari_sam3d.engine.devices import choose_device
 from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.fixed import FixedPredictor
 from napari_sam3d.engine.following import FollowingPredictor
-from napari_sam3d.engine.prediction import Cancelled, Prediction
+from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor
 from napari_sam3d.engine.weights import load_model
-from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
-from napari_sam3d.volume import Volume
 
 __all__ = ["Cancelled", "Prediction", "Predictor", "load_predictor"]
-
-
-class Predictor(Protocol):
-    """Runs one loaded model. Not thread-safe: use it from one thread."""
-
-    settings: InferenceSettings
-
-    def predict(
-        self,
-        volume: Volume,
-        prompts: Prompts,
-        previous: Prediction | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Prediction:
-        """Mask of the object that the prompts mean.
-
-        Raises
-        ------
-        ValueError
-            When a point is outside the volume or none is positive.
-        Cancelled
-            When `cancelled()` became true on the way.
-        """
 
 
 def load_predictor(

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.devices import choose_precision
 from napari_sam3d.engine.models.sam_slices import (
     SliceSam,
     VolumePrompts,
     VolumeSlices,
     segment_steps,
 )
-from napari_sam3d.engine.prediction import Cancelled, Prediction
+from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
@@ -24,7 +23,7 @@ from napari_sam3d.volume import Grid, Volume
 _ISOTROPIC = 1.2  # longest over shortest voxel edge below which slices are cut axially
 
 
-class SlicePredictor:
+class SlicePredictor(Predictor):
     """Runs one loaded SAM on slices. Not thread-safe.
 
     Slices are cut across the longest edge of the voxels, as they were scanned, else across z.
@@ -36,11 +35,7 @@ class SlicePredictor:
     """
 
     def __init__(self, model: SliceSam, spec: ModelSpec, settings: InferenceSettings) -> None:
-        self.model = model
-        self.spec = spec
-        self.settings = settings
-        self.device = next(model.parameters()).device
-        self.precision = choose_precision(settings.precision, self.device)
+        super().__init__(model, spec, settings)
         self._slices: tuple[Volume, VolumeSlices] | None = None
 
     @torch.inference_mode()
@@ -51,15 +46,7 @@ class SlicePredictor:
         previous: Prediction | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Prediction:
-        """Mask of the object that the prompts mean; `previous` is not used.
-
-        Raises
-        ------
-        ValueError
-            When a prompt is outside the volume or nothing says where the object is.
-        Cancelled
-            When `cancelled()` became true on the way.
-        """
+        """Mask of the object that the prompts mean; `previous` is not used."""
         started = time.perf_counter()
         prompts.check(volume.grid, volume.name)
         if prompts.box is None and self.model.boxes_only:

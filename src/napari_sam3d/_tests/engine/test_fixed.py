@@ -101,10 +101,10 @@ def test_only_the_patches_of_a_volume_on_disk_are_read(low, high, chunks):
     assert read <= set(chunks)
 
 
-def test_memory_for_embeddings_is_bounded(monkeypatch):
+def test_memory_for_embeddings_is_bounded():
     volume, truth = rod()
     it = predictor()
-    monkeypatch.setattr("napari_sam3d.engine.fixed._CACHED_BYTES", 3 * 32**3 * 4)
+    it._embeddings.limit_bytes = 3 * 32**3 * 4
     found = it.predict(volume, Prompts().add(Point((20, 20, 100))))
     np.testing.assert_array_equal(found.full(truth.shape), truth)
     assert len(it._embeddings) == 3

@@ -40,12 +40,7 @@ ENCODER = {"dim": 48, "depth": 12, "heads": 4, "grid": 8, "crop": 32, "window": 
 TINY = {**ENCODER, "table_window": 7, "narrow": 16, "prompt_mlp": 64}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def golden(name: str) -> dict[str, Tensor]:

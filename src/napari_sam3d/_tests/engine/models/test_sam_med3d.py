@@ -31,12 +31,7 @@ REFERENCE = Path(__file__).parents[6] / "shared" / "reference"
 TINY = {"width": 48, "depth": 3, "heads": 4, "out": 48, "decoder_mlp": 96, "iou_hidden": 32}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def golden(name: str) -> dict[str, Tensor]:
