@@ -24,7 +24,7 @@ _SETTLE_MS = 50
 """Edits that come together are asked for together: napari emits two events for each."""
 _NAMED = 4
 """Classes named in the status line; the list of objects has them all."""
-_CLICK = "Click on the object in the 2D view."
+_CLICK = "Click on the object, in a slice or in the 3D view."
 _PRESS = "Press Segment: it needs no clicks."
 
 

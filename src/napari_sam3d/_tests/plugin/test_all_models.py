@@ -127,7 +127,7 @@ def test_clicks_become_masks(viewer, phantom, dock, qtbot, give, monkeypatch, mo
     monkeypatch.setattr(fixed, "apply_intensity", encode)
     choose(dock, model)
     qtbot.waitUntil(lambda: "Model loaded" in status(dock))
-    assert status(dock).endswith("Click on the object in the 2D view.")
+    assert status(dock).endswith("Click on the object, in a slice or in the 3D view.")
     canvas_click(viewer, CLICK, phantom)
     answered(dock, qtbot, 1)
     first, looked_at = mask(dock), len(encoded)
