@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_sam3d.engine.predictor import Prediction
+
+Rule = Callable[[int, np.ndarray, np.ndarray, Window], tuple[np.ndarray, np.ndarray]]
 
 _UNDOABLE = 200_000
 """Changes of more voxels are kept out of the undo history of the layer, where each would take
@@ -68,14 +70,16 @@ def show_mask(
     object_id: int,
     shown: Prediction | Found | None,
     before: Prediction | Found | None,
-) -> None:
-    """Show the mask of an object in place of the one before."""
-    write_mask(
+    rule: Rule | None = None,
+) -> int:
+    """Show the mask of an object in place of the one before; returns how many voxels changed."""
+    return write_mask(
         labels,
         object_id,
         None if shown is None else shown.mask,
         None if shown is None else shown.window,
         None if before is None else before.window,
+        rule,
     )
 
 
@@ -85,10 +89,12 @@ def write_mask(
     mask: np.ndarray | None,
     window: Window | None,
     old_window: Window | None,
+    rule: Rule | None = None,
 ) -> int:
     """Make the voxels of one object those of a mask; returns how many changed.
 
-    Voxels of other objects stay as they are, also where the mask covers them.
+    Voxels of other objects stay as they are, also where the mask covers them, unless a rule says
+    otherwise.
 
     Parameters
     ----------
@@ -102,15 +108,19 @@ def write_mask(
         Where the block sits.
     old_window
         Where the object's voxels were; they are cleared outside the mask.
+    rule
+        What is wanted and what is free, made of the id, what the mask wants, the labels that are
+        there, and the window of both.
     """
     make_room(labels, object_id)
     windows = [w for w in (window, old_window) if w is not None and all(s.stop for s in w)]
     if not windows:
         return 0
-    box = tuple(
+    z, y, x = (
         slice(min(s.start for s in axis), max(s.stop for s in axis))
         for axis in zip(*windows, strict=True)
     )
+    box = (z, y, x)
     now = labels.data[box]
     if mask is not None and window == box:
         wanted = mask
@@ -119,7 +129,10 @@ def write_mask(
         if mask is not None and window is not None and mask.size:
             inside = zip(window, box, strict=True)
             wanted[tuple(slice(w.start - b.start, w.stop - b.start) for w, b in inside)] = mask
-    gained = wanted & (now == 0)
+    free = now == 0
+    if rule is not None:
+        wanted, free = rule(object_id, wanted, now, box)
+    gained = wanted & free
     lost = (now == object_id) & ~wanted
     gains, losses = np.count_nonzero(gained), np.count_nonzero(lost)
     if gains + losses > _UNDOABLE:

@@ -19,6 +19,7 @@ from napari_sam3d.plugin.controls import KEYS, Controls, State
 from napari_sam3d.plugin.cursor import follow
 from napari_sam3d.plugin.exporting import ask_and_save
 from napari_sam3d.plugin.form import SettingsForm
+from napari_sam3d.plugin.hand_controls import HandControls
 from napari_sam3d.plugin.model_list import ModelList, model_choices
 from napari_sam3d.plugin.opening import choose_and_open
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
@@ -61,6 +62,8 @@ class SegmentWidget(QWidget):
         self.controls = Controls([(row.label, row.native) for row in rows])
         layout = QVBoxLayout(self)
         layout.addWidget(self.controls)
+        self.hand = HandControls(self.session)
+        layout.addWidget(self.hand)
         layout.addStretch(1)
         self.cursor = QLabel()
         self.cursor.setWordWrap(True)  # in a narrow dock it takes two lines
@@ -89,6 +92,7 @@ class SegmentWidget(QWidget):
     def teardown(self) -> None:
         """Stop the thread, and take everything but the masks out of the viewer."""
         self.runner.stop()
+        self.hand.teardown()
         self._layers.stop()
         for event in _layer_events(self._viewer):
             event.disconnect(self._on_layers_event)

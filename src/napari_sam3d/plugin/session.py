@@ -13,12 +13,12 @@ from psygnal import Signal
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.plugin.availability import no_clicks
 from napari_sam3d.plugin.clicking import LaterSlice
+from napari_sam3d.plugin.hand_watch import HandWatch
 from napari_sam3d.plugin.mask_layer import (
     free_id,
     labels_with_objects,
     make_room,
     new_labels,
-    show_mask,
 )
 from napari_sam3d.plugin.objects import OBJECTS, Answer, Found, Object, Request
 from napari_sam3d.plugin.prompt_layer import PromptLayer, follow, moves
@@ -66,6 +66,7 @@ class Session:
         self.prompt_layer: PromptLayer | None = None
         self.objects: dict[int, Object] = {}
         self.current = 1
+        self.hand = HandWatch()
         self._left_behind: list[Layer] = []
         self._positive = True
         self.model = ""
@@ -184,7 +185,7 @@ class Session:
         for object_id in (self.current, *others):
             it = self.objects.get(object_id)
             if it is not None and it.pending:
-                previous = it.previous(self.model)
+                previous = self.hand.previous(it.previous(self.model), object_id, self.volume)
                 return Request(object_id, self.volume, it.prompts, previous, self.model)
         return None
 
@@ -256,9 +257,10 @@ class Session:
             self.labels = new_labels(image, volume)
             self.labels.metadata[OBJECTS] = self.objects
             self.labels.selected_label = self.current
+            self.hand.replace(self.labels)
             self._viewer.add_layer(self.labels)
             for object_id, it in self.objects.items():
-                show_mask(self.labels, object_id, it.shown, None)
+                self.hand.show(self.labels, object_id, it.shown, None, self.objects)
         if self.prompt_layer is None:
             self.prompt_layer = prompts = PromptLayer(image, volume)
             self._instruct(prompts)
@@ -284,6 +286,7 @@ class Session:
         left = labels_with_objects(reversed(self._viewer.layers), image, volume)
         if left is not None:
             self.labels, self.objects = left
+            self.hand.follow(self.labels)
             self.current = max(self.objects)
 
     def _leave_image(self, keep_points: bool = False) -> None:
@@ -295,6 +298,7 @@ class Session:
             for event in moves(self.image):
                 event.disconnect(self._on_image_moved)
         self.image = self.volume = self.labels = self.prompt_layer = None
+        self.hand.follow(None)
         self.objects, self.current = {}, 1
         while self._left_behind and not keep_points:
             layer = self._left_behind.pop()
@@ -340,7 +344,7 @@ class Session:
         if shown is not None:
             self.ensure_layers()
         if self.labels is not None:
-            show_mask(self.labels, object_id, shown, it.shown)
+            self.hand.show(self.labels, object_id, shown, it.shown, self.objects)
         self.objects[object_id] = replace(it, shown=shown, settled=it.prompts.points)
 
     def _on_edited(self) -> None:
