@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import ModelSpec, model_spec
 from napari_sam3d.plugin.adding import ask_and_add
+from napari_sam3d.plugin.autosave import Autosave
 from napari_sam3d.plugin.availability import describe, takes_clicks
 from napari_sam3d.plugin.controls import KEYS, Controls, State
 from napari_sam3d.plugin.cursor import follow
@@ -23,6 +24,7 @@ from napari_sam3d.plugin.hand_controls import HandControls
 from napari_sam3d.plugin.model_list import ModelList, model_choices
 from napari_sam3d.plugin.opening import choose_and_open
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
+from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
 from napari_sam3d.plugin.session import Session
 from napari_sam3d.settings import InferenceSettings
@@ -60,7 +62,9 @@ class SegmentWidget(QWidget):
         self._model_list = ModelList(self.form.row("model"))
         rows = (self.images, *self.form.rows)
         self.controls = Controls([(row.label, row.native) for row in rows])
+        self.keeper = Keeper(self.session, Autosave(self.session, self.value), parent=self)
         layout = QVBoxLayout(self)
+        layout.addWidget(self.keeper.bar)
         layout.addWidget(self.controls)
         self.hand = HandControls(self.session)
         layout.addWidget(self.hand)
@@ -100,6 +104,7 @@ class SegmentWidget(QWidget):
             self._viewer.bind_key(key, None)
         self._cursor_text.changed.disconnect(self._show_cursor)
         self._cursor_text.image = None
+        self.keeper.close()
         self.session.close()
 
     def event(self, event: QEvent) -> bool:
@@ -135,9 +140,14 @@ class SegmentWidget(QWidget):
         runner.said.connect(self._say)
         runner.refused.connect(self._refuse)
         runner.busy_changed.connect(self._on_busy)
+        self.keeper.watch(self.form.changed, runner.busy_changed)
+        self.keeper.said.connect(self._say)
+        self.keeper.refused.connect(self._refuse)
+        self.keeper.settings_resumed.connect(self.set_value)
         runner.progressed.connect(controls.set_progress)
         # a closed viewer destroys the dock without a word to `event`
         self.destroyed.connect(runner.worker.stop)
+        self.destroyed.connect(self.keeper.autosave.close)
 
     def _bind_keys(self) -> list[str]:
         """Bind our keys in the viewer, except one that somebody else has bound before."""
@@ -248,7 +258,7 @@ class SegmentWidget(QWidget):
         choose_and_open(self._viewer, self)
 
     def _on_save(self) -> None:
-        ask_and_save(self._viewer, self.session.labels, self)
+        self.keeper.watch_saving(ask_and_save(self._viewer, self.session.labels, self))
 
     def _show_cursor(self, text: str) -> None:
         self.cursor.setText(text)

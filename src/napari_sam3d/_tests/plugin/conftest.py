@@ -93,6 +93,14 @@ def qtbot(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return qtbot
 
 
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Unsaved work is not kept among the data of who runs the tests."""
+    folder = tmp_path_factory.mktemp("work")
+    monkeypatch.setenv("NAPARI_SAM3D_WORK", str(folder))
+    return folder
+
+
 @pytest.fixture
 def loader() -> Iterator[Loader]:
     it = Loader()

@@ -1,0 +1,319 @@
+"""The file that unsaved work is kept in: a zip of one JSON text and compressed blocks of masks.
+
+    state.json      what was said about each object, and what else the dock shows
+    tiles/1_0_3     zlib: the labels of one tile, where there are any
+    found/2         zlib: the mask that a model found without a click, a bit per voxel
+
+It is read with distrust: whatever is wrong with it is a ValueError with one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from napari_sam3d.io.json_file import is_number
+from napari_sam3d.plugin.objects import Found, Object
+from napari_sam3d.prompts import Box, Point, Prompts
+from napari_sam3d.volume import Shape3, Window
+
+TILE = (32, 64, 64)
+"""Voxels of a tile, (z, y, x); those at the far borders are smaller."""
+_KIND, _VERSION = "napari-sam3d unsaved work", 1
+_LARGEST = 64 << 20
+"""Bytes of the JSON text; a larger one is something else."""
+_PLAIN = (bool, int, float, str)
+_OWN = {"prompts", "settled", "shown", "answers", "name", "found"}
+_LEVEL = 1  # labels are so even that a higher level takes longer and saves little
+
+Tile = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a session knows at one moment.
+
+    Parameters
+    ----------
+    title
+        Name of the image.
+    saved_s
+        When, in seconds since 1970.
+    owner
+        Process that wrote it.
+    shape, dtype
+        Of the labels.
+    current
+        Number of the current object.
+    objects
+        All of them; only the windows of what they show count, the voxels are in the tiles.
+    settings
+        Of the dock, by name.
+    tiles
+        Compressed labels.
+    """
+
+    title: str
+    saved_s: float
+    owner: Mapping[str, Any]
+    shape: Shape3
+    dtype: np.dtype
+    current: int
+    objects: Mapping[int, Object]
+    settings: Mapping[str, Any]
+    tiles: Mapping[Tile, bytes] = field(default_factory=dict)
+
+    def labels(self, tile: Tile) -> np.ndarray:
+        """The labels of a tile."""
+        shape = [s.stop - s.start for s in window_of(tile, self.shape)]
+        return _unpack(self.tiles[tile], self.dtype.newbyteorder("<"), shape)
+
+
+def window_of(tile: Tile, shape: Shape3) -> Window:
+    """Where a tile is."""
+    z, y, x = (
+        slice(i * step, min((i + 1) * step, n))
+        for i, step, n in zip(tile, TILE, shape, strict=True)
+    )
+    return z, y, x
+
+
+def pack(labels: np.ndarray) -> bytes:
+    """Compressed labels of a tile."""
+    return zlib.compress(labels.astype(labels.dtype.newbyteorder("<")).tobytes(), _LEVEL)
+
+
+def write_kept(file: BinaryIO, kept: Kept) -> None:
+    """Write to an open file."""
+    state = {
+        "format": _KIND,
+        "version": _VERSION,
+        "title": kept.title,
+        "saved_s": kept.saved_s,
+        "owner": dict(kept.owner),
+        "shape": list(kept.shape),
+        "dtype": kept.dtype.name,
+        "current": kept.current,
+        "settings": dict(kept.settings),
+        "objects": {str(n): _object_to_json(it) for n, it in kept.objects.items()},
+    }
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("state.json", json.dumps(state), zipfile.ZIP_DEFLATED, _LEVEL)
+        for tile, packed in kept.tiles.items():
+            archive.writestr("tiles/{}_{}_{}".format(*tile), packed)
+        for number, it in kept.objects.items():
+            if it.found is not None:
+                bits = np.packbits(it.found.mask).tobytes()
+                archive.writestr(f"found/{number}", zlib.compress(bits, _LEVEL))
+
+
+def read_kept(path: Path, *, whole: bool = True) -> Kept:
+    """Read a file; ValueError with one sentence when it is not what we wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    whole
+        Whether the masks are wanted, too.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, whole)
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+    # a foreign file can be wrong in any way, and none of them may stop the dock
+    except Exception as error:
+        raise ValueError(f"{path.name} is damaged, or holds no work of the dock.") from error
+
+
+def _read(archive: zipfile.ZipFile, whole: bool) -> Kept:
+    state = json.loads(_member(archive, "state.json", _LARGEST))
+    if state["format"] != _KIND or state["version"] != _VERSION:
+        raise ValueError("another format")
+    z, y, x = (int(n) for n in state["shape"])
+    dtype = np.dtype(str(state["dtype"]))
+    if min(z, y, x) < 1 or dtype.kind not in "iu":
+        raise ValueError("no labels")
+    shape = (z, y, x)
+    kept = Kept(
+        title=str(state["title"]),
+        saved_s=_number(state["saved_s"]),
+        owner=dict(state["owner"]),
+        shape=shape,
+        dtype=dtype,
+        current=_label(state["current"]),
+        objects={
+            _label(n): _object_from_json(it, shape, archive, n if whole else None)
+            for n, it in state["objects"].items()
+        },
+        settings=dict(state["settings"]),
+        tiles=_read_tiles(archive, shape, dtype) if whole else {},
+    )
+    for tile in kept.tiles:
+        if kept.labels(tile).min() < 0:
+            raise ValueError("negative labels")
+    return kept
+
+
+def _read_tiles(archive: zipfile.ZipFile, shape: Shape3, dtype: np.dtype) -> dict[Tile, bytes]:
+    tiles: dict[Tile, bytes] = {}
+    for name in archive.namelist():
+        if name.startswith("tiles/"):
+            z, y, x = (int(n) for n in name[6:].split("_"))
+            if any(
+                not 0 <= i * step < n for i, step, n in zip((z, y, x), TILE, shape, strict=True)
+            ):
+                raise ValueError("a tile outside")
+            # what does not compress grows by a few bytes only
+            tiles[z, y, x] = _member(archive, name, 2 * dtype.itemsize * int(np.prod(TILE)))
+    return tiles
+
+
+def _object_to_json(it: Object) -> dict[str, Any]:
+    prompts = it.prompts
+    states = [prompts.points, it.settled, *prompts.past, *prompts.future]
+    numbers: dict[Point, int] = {}
+    for state in states:
+        for point in state:
+            numbers.setdefault(point, len(numbers))
+
+    def named(state: tuple[Point, ...]) -> list[int]:
+        return [numbers[point] for point in state]
+
+    box = prompts.box
+    return {
+        "name": it.name,
+        "all_points": [[*map(float, p.position_voxel), bool(p.positive)] for p in numbers],
+        "points": named(prompts.points),
+        "settled": named(it.settled),
+        "past": [named(state) for state in prompts.past],
+        "future": [named(state) for state in prompts.future],
+        "box": None if box is None else [[*map(float, box.low)], [*map(float, box.high)]],
+        "shown": None if it.shown is None else _bounds(it.shown.window),
+        "found": None
+        if it.found is None
+        else {
+            "model": it.found.model,
+            "name": it.found.name,
+            "window": _bounds(it.found.window),
+        },
+        "more": {
+            f.name: value
+            for f in fields(it)
+            if f.name not in _OWN and isinstance(value := getattr(it, f.name), _PLAIN)
+        },
+    }
+
+
+def _object_from_json(
+    value: dict[str, Any], shape: Shape3, archive: zipfile.ZipFile, number: str | None
+) -> Object:
+    points = [_point(it, shape) for it in value["all_points"]]
+
+    def state(numbers: list[int]) -> tuple[Point, ...]:
+        if any(not 0 <= n < len(points) for n in numbers):
+            raise ValueError("an unknown point")
+        return tuple(points[n] for n in numbers)
+
+    corners = None if value["box"] is None else [_position(it, shape) for it in value["box"]]
+    prompts = Prompts(
+        points=state(value["points"]),
+        past=tuple(state(it) for it in value["past"]),
+        future=tuple(state(it) for it in value["future"]),
+        box=None if corners is None else Box(*corners),
+    )
+    found = value["found"]
+    # the voxels come with the tiles: for the next change only the window counts
+    empty = np.zeros((0, 0, 0), bool)
+    defaults = {f.name: getattr(Object(), f.name) for f in fields(Object) if f.name not in _OWN}
+    more = {
+        name: it
+        for name, it in value["more"].items()
+        if name in defaults and type(it) is type(defaults[name])
+    }
+    return Object(
+        prompts=prompts,
+        settled=state(value["settled"]),
+        shown=None
+        if value["shown"] is None
+        else Found("", "", empty, _window(value["shown"], shape)),
+        name=str(value["name"]),
+        found=None
+        if found is None
+        else Found(
+            str(found["model"]),
+            str(found["name"]),
+            empty if number is None else _found(archive, number, _window(found["window"], shape)),
+            _window(found["window"], shape),
+        ),
+        **more,
+    )
+
+
+def _found(archive: zipfile.ZipFile, number: str, window: Window) -> np.ndarray:
+    shape = [s.stop - s.start for s in window]
+    count = int(np.prod(shape))
+    packed = _member(archive, f"found/{number}", count + 1024)
+    bits = _unpack(packed, np.dtype(np.uint8), [(count + 7) // 8])
+    return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """The bytes of a member, and never more than `limit` of them."""
+    with archive.open(name) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError("too large")
+    return content
+
+
+def _unpack(packed: bytes, dtype: np.dtype, shape: list[int]) -> np.ndarray:
+    size = int(np.prod(shape)) * dtype.itemsize
+    content = zlib.decompressobj().decompress(packed, size + 1)
+    if len(content) != size:
+        raise ValueError("another size")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _bounds(window: Window) -> list[list[int]]:
+    return [[int(s.start), int(s.stop)] for s in window]
+
+
+def _window(bounds: list[list[int]], shape: Shape3) -> Window:
+    z, y, x = (slice(int(low), int(high)) for low, high in bounds)
+    window = (z, y, x)
+    if any(not 0 <= s.start <= s.stop <= n for s, n in zip(window, shape, strict=True)):
+        raise ValueError("a window outside")
+    return window
+
+
+def _point(value: list[Any], shape: Shape3) -> Point:
+    *position, positive = value
+    return Point(_position(position, shape), bool(positive))
+
+
+def _position(value: list[Any], shape: Shape3) -> tuple[float, float, float]:
+    z, y, x = (_number(it) for it in value)
+    if any(not -0.5 <= c <= n - 0.5 for c, n in zip((z, y, x), shape, strict=True)):
+        raise ValueError("a point outside")
+    return z, y, x
+
+
+def _number(value: object) -> float:
+    if not is_number(value):
+        raise ValueError("no number")
+    return float(value)
+
+
+def _label(value: Any) -> int:
+    if not 1 <= int(value) <= np.iinfo(np.int32).max:
+        raise ValueError("no label")
+    return int(value)
