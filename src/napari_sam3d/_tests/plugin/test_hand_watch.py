@@ -232,6 +232,38 @@ def test_a_large_fill_is_seen_at_little_cost(session) -> None:
     assert shown(session).all()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_prompts_undone_after_strokes_leave_the_strokes(session, seed) -> None:
+    """What is left when all prompts are undone is what the same strokes leave without a prompt."""
+    rng = np.random.default_rng(seed)
+    prompts, painted = 0, np.zeros(SHAPE, bool)
+    for _ in range(12):
+        if rng.random() < 0.5:
+            click(session, tuple(rng.integers(4, 16, 3)), positive=bool(prompts == 0))
+            answer_all(session)
+            prompts += 1
+        else:
+            corner = rng.integers(0, 14, 3)
+            z, y, x = (slice(int(a), int(a) + n) for a, n in zip(corner, (1, 4, 4), strict=True))
+            value = bool(rng.random() < 0.5)
+            before = shown(session)[z, y, x].copy()
+            paint(session, (z, y, x), int(value))
+            # a voxel that was so already is not set: the model may still change it
+            painted[z, y, x] = np.where(before != value, value, painted[z, y, x])
+    for _ in range(prompts):
+        session.undo()
+    np.testing.assert_array_equal(shown(session), painted)
+
+
+def test_an_object_that_is_deleted_takes_its_edits_along(session) -> None:
+    click(session, AT)
+    answer_all(session)
+    paint(session, CORNER, 1)
+    session.hand.delete(session.labels, 1, tuple(slice(0, n) for n in SHAPE))
+    assert not session.labels.data.any() and not session.hand.edits.about(1)
+    assert len(session.hand.edits.done) == 1  # the deletion is not a stroke
+
+
 def stroke(viewer, image, start, end) -> None:
     """A real drag on the canvas."""
     canvas = canvas_of(viewer).native
