@@ -158,6 +158,12 @@ class Controls(QWidget):
         layout.addWidget(self.status)
         layout.addLayout(_row(self.save, self.prompts))
 
+    def add_section(self, section: QWidget) -> None:
+        """Add what is used after a mask is there, and before it is saved."""
+        layout = self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(layout.count() - 1, section)
+
     def set_state(self, state: State) -> None:
         self.objects.clear()
         for number, title, color in state.objects:

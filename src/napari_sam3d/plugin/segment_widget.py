@@ -23,6 +23,7 @@ from napari_sam3d.plugin.form import SettingsForm
 from napari_sam3d.plugin.hand_controls import HandControls
 from napari_sam3d.plugin.model_list import ModelList, model_choices
 from napari_sam3d.plugin.opening import choose_and_open
+from napari_sam3d.plugin.overview import Overview
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
 from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
@@ -69,6 +70,8 @@ class SegmentWidget(QWidget):
         self.hand = HandControls(self.session)
         layout.addWidget(self.hand)
         layout.addStretch(1)
+        self.overview = Overview(self.session)
+        self.controls.add_section(self.overview)
         self.cursor = QLabel()
         self.cursor.setWordWrap(True)  # in a narrow dock it takes two lines
         self.cursor.setToolTip("Where the cursor is in the patient, and in the file")
@@ -97,6 +100,7 @@ class SegmentWidget(QWidget):
         """Stop the thread, and take everything but the masks out of the viewer."""
         self.runner.stop()
         self.hand.teardown()
+        self.overview.stop()
         self._layers.stop()
         for event in _layer_events(self._viewer):
             event.disconnect(self._on_layers_event)
@@ -137,6 +141,8 @@ class SegmentWidget(QWidget):
         controls.save_prompts_requested.connect(self._prompts(ask_and_save_prompts))
         controls.load_prompts_requested.connect(self._prompts(ask_and_load_prompts))
         self._cursor_text.changed.connect(self._show_cursor)
+        self.overview.said.connect(self._say)
+        self.overview.refused.connect(self._refuse)
         runner.said.connect(self._say)
         runner.refused.connect(self._refuse)
         runner.busy_changed.connect(self._on_busy)

@@ -20,6 +20,7 @@ from napari_sam3d.plugin.mask_layer import (
     make_room,
     new_labels,
 )
+from napari_sam3d.plugin.measure import bounding_box
 from napari_sam3d.plugin.objects import OBJECTS, Answer, Found, Object, Request
 from napari_sam3d.plugin.prompt_layer import PromptLayer, follow, moves
 from napari_sam3d.prompts import Prompts
@@ -52,6 +53,8 @@ class Session:
     """Image, objects, current object or history are not what they were."""
     prompts_changed = Signal()
     """There may be something new to ask: see `pending`."""
+    mask_changed = Signal(int)
+    """The Labels layer shows something else of this object."""
     notice = Signal(str)
     """A sentence for the status line."""
 
@@ -168,6 +171,37 @@ class Session:
     def clear(self) -> None:
         """Remove the current object's points and its voxels; `undo` brings them back."""
         self._step(self.object.cleared())
+
+    def rename(self, object_id: int, name: str) -> None:
+        """Call an object by a name, or by its number when that is empty."""
+        if object_id in self.objects:
+            self.objects[object_id] = replace(self.objects[object_id], name=name.strip())
+            self.changed.emit()
+
+    def delete(self, object_id: int) -> None:
+        """Remove an object, its points and its voxels; nothing brings it back."""
+        labels, _ = self.ensure_layers()
+        self.objects.pop(object_id, None)
+        self.hand.delete(labels, object_id, bounding_box(labels.data == object_id))
+        self.mask_changed.emit(object_id)
+        if object_id == self.current:
+            self.select(max(self.objects, default=object_id))
+        self._tell_changed()
+
+    def remove_point(self, index: int) -> None:
+        """Remove a point of the current object."""
+        self._step(self.object.prompts.remove(index))
+
+    def look_at(self, index: int) -> None:
+        """Show the slice of a point of the current object; in 3D, at the next change to 2D."""
+        _, prompts = self.ensure_layers()
+        point = self.object.prompts.points[index]
+        world = np.asarray(prompts.layer.data_to_world(point.position_voxel))
+        dims = self._viewer.dims
+        if dims.ndisplay == 2:
+            dims.set_point(range(dims.ndim - 3, dims.ndim), world)
+        else:
+            self._slice.show(world)
 
     def arm(self) -> None:
         """Make a click in the viewer place a point."""
@@ -346,6 +380,7 @@ class Session:
         if self.labels is not None:
             self.hand.show(self.labels, object_id, shown, it.shown, self.objects)
         self.objects[object_id] = replace(it, shown=shown, settled=it.prompts.points)
+        self.mask_changed.emit(object_id)
 
     def _on_edited(self) -> None:
         if self.prompt_layer is not None and self.image is not None:

@@ -1,0 +1,152 @@
+"""The two tables of the dock, on a session: the points of an object, and all objects."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.utils.history import get_save_history
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_sam3d.io import fresh_source
+from napari_sam3d.plugin import questions
+from napari_sam3d.plugin.export import safe_name, stem
+from napari_sam3d.plugin.measure import Measures, write_csv
+from napari_sam3d.plugin.measuring import Measuring
+from napari_sam3d.plugin.tables import ObjectRow, ObjectTable, PromptRow, PromptTable
+
+if TYPE_CHECKING:
+    from napari_sam3d.plugin.session import Session
+
+
+class Overview(QWidget):
+    """What was said about the current object, and what all objects are like.
+
+    Parameters
+    ----------
+    session
+        Whose points and objects are shown, and changed.
+    """
+
+    said = Signal(str)
+    """A sentence for the status line."""
+    refused = Signal(str)
+    """Why something was not done."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.prompts, self.objects = PromptTable(), ObjectTable()
+        self.measuring = Measuring(session, self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        self.prompt_section = _section("Points of this object", self.prompts)
+        self.object_section = _section("Objects and their measures", self.objects)
+        layout.addWidget(self.prompt_section)
+        layout.addWidget(self.object_section)
+        # one look at the end of what may be many changes
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._show)
+        session.changed.connect(self._soon)
+        self.measuring.measured.connect(self._soon)
+        self.object_section.toggled.connect(self.measuring.set_active)
+        # one at a time: both together are higher than a small screen
+        self.prompt_section.toggled.connect(partial(_make_way, self.object_section))
+        self.object_section.toggled.connect(partial(_make_way, self.prompt_section))
+        self.prompts.chosen.connect(session.look_at)
+        self.prompts.delete_requested.connect(session.remove_point)
+        self.objects.chosen.connect(self._on_chosen)
+        self.objects.renamed.connect(session.rename)
+        self.objects.delete_requested.connect(self._on_delete)
+        self.objects.export_requested.connect(self._on_export)
+        self._show()
+
+    def stop(self) -> None:
+        """Leave the session alone."""
+        self._session.changed.disconnect(self._soon)
+        self._later.stop()
+        self.measuring.close()
+
+    def _soon(self) -> None:
+        self._later.start()
+
+    def _show(self) -> None:
+        session, measures = self._session, self.measuring.values
+        numbers = sorted(session.objects) if session.image is not None else []
+        rows = [ObjectRow(n, session.title(n), session.color(n), measures.get(n)) for n in numbers]
+        self.objects.set_value(rows, session.current)
+        points, volume = session.object.prompts.points, session.volume
+        if volume is None:
+            self.prompts.set_value(())
+            return
+        source = volume.source or fresh_source(volume.grid)
+        places = [source.to_ras(np.asarray(point.position_voxel)) + 0.0 for point in points]
+        self.prompts.set_value(
+            [
+                PromptRow(point.positive, (float(r), float(a), float(s)))
+                for point, (r, a, s) in zip(points, places, strict=True)
+            ]
+        )
+
+    def _on_chosen(self, number: int) -> None:
+        if number != self._session.current:
+            self._session.select(number)
+
+    def _on_delete(self, number: int) -> None:
+        title = self._session.title(number)
+        question = f"{title} goes with its points and its mask. Undo does not bring it back."
+        if questions.allow(question, "Delete", self):
+            self._session.delete(number)
+            self.said.emit(f"{title} was deleted.")
+
+    def _on_export(self) -> None:
+        try:
+            sentence = self._export()
+        except (ValueError, OSError) as error:
+            self.refused.emit(str(error))
+            return
+        if sentence:
+            self.said.emit(sentence)
+
+    def _export(self) -> str:
+        image, volume = self._session.require_image()
+        source = volume.source
+        if source is not None and source.path:
+            beside = Path(source.path)
+            suggested = beside.with_name(f"{stem(beside)}_objects.csv")
+        else:
+            folder = (*get_save_history(), Path.home())[0]
+            suggested = Path(folder) / f"{safe_name(image.name)}_objects.csv"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Export the table", str(suggested), "Table (*.csv)"
+        )
+        if not chosen:
+            return ""
+        path = Path(chosen) if Path(chosen).suffix else Path(f"{chosen}.csv")
+        # the dialog has asked about the name as it was typed
+        if str(path) != chosen and path.exists():
+            if not questions.allow(f"{path.name} exists already.", "Replace", self):
+                return ""
+        measures = self.measuring.now()
+        numbers = sorted(self._session.objects)
+        write_csv(path, [(n, self._session.title(n), measures.get(n, Measures())) for n in numbers])
+        return f"Table saved in {path.name}."
+
+
+def _make_way(section: QCollapsible, other_is_open: bool) -> None:
+    if other_is_open and section.isExpanded():
+        section.collapse(animate=False)
+
+
+def _section(title: str, content: QWidget) -> QCollapsible:
+    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    section.toggleButton().setToolTip("Show or hide this table")
+    section.setDuration(0)
+    section.addWidget(content)
+    section.layout().setContentsMargins(0, 0, 0, 0)
+    return section
