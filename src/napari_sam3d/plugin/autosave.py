@@ -15,6 +15,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam3d.io.atomic import replacing
+from napari_sam3d.plugin.hand_edits import Stroke
 from napari_sam3d.plugin.kept_file import TILE, Kept, Tile, pack, read_kept, window_of, write_kept
 from napari_sam3d.plugin.kept_folder import (
     LIVE,
@@ -161,7 +162,8 @@ class Autosave:
         if session.labels is not self._labels:
             self._follow(session.labels)
         self._writer.wait(self._patience_s)
-        now = (session.current, asdict(self._settings()), dict(session.objects))
+        strokes = tuple(session.hand.edits.done)
+        now = (session.current, asdict(self._settings()), dict(session.objects), strokes)
         self._note_shown()
         blocks = self._copy_dirty()
         if now == self._before and not blocks:
@@ -299,7 +301,13 @@ class Autosave:
         self._dirty = set()
         return blocks
 
-    def _kept(self, current: int, settings: dict[str, Any], objects: dict[int, Object]) -> Kept:
+    def _kept(
+        self,
+        current: int,
+        settings: dict[str, Any],
+        objects: dict[int, Object],
+        strokes: tuple[Stroke, ...],
+    ) -> Kept:
         image, volume = self._session.require_image()
         return Kept(
             title=image.name,
@@ -310,6 +318,7 @@ class Autosave:
             current=current,
             objects=objects,
             settings=settings,
+            strokes=strokes,
         )
 
     def _complain(self) -> None:
@@ -396,7 +405,9 @@ def _put_back(session: Session, labels: Labels, kept: Kept) -> None:
     make_room(labels, max([kept.current, *kept.objects, *(int(b.max()) for b in blocks.values())]))
     for tile, block in blocks.items():
         labels.data[window_of(tile, kept.shape)] = block
+    session.hand.edits.done[:] = kept.strokes
     labels.refresh(extent=False)
+    session.hand.changed.emit()
     session.objects.clear()  # the layer's metadata hold the same dict
     session.objects.update(kept.objects)
     session.select(kept.current)

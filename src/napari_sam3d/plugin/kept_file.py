@@ -3,6 +3,7 @@
     state.json      what was said about each object, and what else the dock shows
     tiles/1_0_3     zlib: the labels of one tile, where there are any
     found/2         zlib: the mask that a model found without a click, a bit per voxel
+    hand            zlib: the voxels that were set by hand, where there are any
 
 It is read with distrust: whatever is wrong with it is a ValueError with one sentence.
 """
@@ -20,6 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from napari_sam3d.io.json_file import is_number
+from napari_sam3d.plugin.hand_edits import Stroke
+from napari_sam3d.plugin.kept_hand import strokes_from_parts, strokes_to_parts
 from napari_sam3d.plugin.objects import Found, Object
 from napari_sam3d.prompts import Box, Point, Prompts
 from napari_sam3d.volume import Shape3, Window
@@ -29,6 +32,8 @@ TILE = (32, 64, 64)
 _KIND, _VERSION = "napari-sam3d unsaved work", 1
 _LARGEST = 64 << 20
 """Bytes of the JSON text; a larger one is something else."""
+_MOST_BY_HAND = 1 << 30
+"""Bytes of all strokes; so much memory is taken for a file at most."""
 _PLAIN = (bool, int, float, str)
 _OWN = {"prompts", "settled", "shown", "answers", "name", "found"}
 _LEVEL = 1  # labels are so even that a higher level takes longer and saves little
@@ -56,6 +61,8 @@ class Kept:
         All of them; only the windows of what they show count, the voxels are in the tiles.
     settings
         Of the dock, by name.
+    strokes
+        What was set by hand, oldest first.
     tiles
         Compressed labels.
     """
@@ -68,6 +75,7 @@ class Kept:
     current: int
     objects: Mapping[int, Object]
     settings: Mapping[str, Any]
+    strokes: tuple[Stroke, ...] = ()
     tiles: Mapping[Tile, bytes] = field(default_factory=dict)
 
     def labels(self, tile: Tile) -> np.ndarray:
@@ -92,6 +100,7 @@ def pack(labels: np.ndarray) -> bytes:
 
 def write_kept(file: BinaryIO, kept: Kept) -> None:
     """Write to an open file."""
+    hand, voxels = strokes_to_parts(kept.strokes)
     state = {
         "format": _KIND,
         "version": _VERSION,
@@ -102,10 +111,13 @@ def write_kept(file: BinaryIO, kept: Kept) -> None:
         "dtype": kept.dtype.name,
         "current": kept.current,
         "settings": dict(kept.settings),
+        "hand": {"strokes": hand, "bytes": len(voxels)},
         "objects": {str(n): _object_to_json(it) for n, it in kept.objects.items()},
     }
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("state.json", json.dumps(state), zipfile.ZIP_DEFLATED, _LEVEL)
+        if voxels:
+            archive.writestr("hand", zlib.compress(voxels, _LEVEL))
         for tile, packed in kept.tiles.items():
             archive.writestr("tiles/{}_{}_{}".format(*tile), packed)
         for number, it in kept.objects.items():
@@ -155,12 +167,24 @@ def _read(archive: zipfile.ZipFile, whole: bool) -> Kept:
             for n, it in state["objects"].items()
         },
         settings=dict(state["settings"]),
+        strokes=_read_strokes(archive, state["hand"], shape) if whole else (),
         tiles=_read_tiles(archive, shape, dtype) if whole else {},
     )
     for tile in kept.tiles:
         if kept.labels(tile).min() < 0:
             raise ValueError("negative labels")
     return kept
+
+
+def _read_strokes(
+    archive: zipfile.ZipFile, hand: dict[str, Any], shape: Shape3
+) -> tuple[Stroke, ...]:
+    size = int(hand["bytes"])
+    if not 0 <= size <= _MOST_BY_HAND:
+        raise ValueError("too many strokes")
+    packed = _member(archive, "hand", size + size // 8 + 1024) if size else b""
+    voxels = _unpack(packed, np.dtype(np.uint8), [size]).tobytes() if size else b""
+    return strokes_from_parts(hand["strokes"], voxels, shape)
 
 
 def _read_tiles(archive: zipfile.ZipFile, shape: Shape3, dtype: np.dtype) -> dict[Tile, bytes]:

@@ -231,6 +231,28 @@ def test_numbers_above_255_and_what_a_model_found_come_back(tmp_path) -> None:
     autosave.close()
 
 
+def test_what_was_erased_by_hand_stays_erased_when_resumed(tmp_path) -> None:
+    session = new_session()
+    autosave = keep(session, tmp_path)
+    click(session, 20, 36, 40)
+    labels = session.labels
+    labels.brush_size = 4
+    labels.paint((20, 36, 40), 0)
+    erased = (labels.data[20] == 0) & (np.hypot(*np.ogrid[-36:36, -40:40]) < 2)
+    assert erased.sum() > 4
+    session.redo()
+    autosave.save()
+    autosave.close()
+    session = new_session()
+    autosave = keep(session, tmp_path)
+    autosave.resume()
+    np.testing.assert_array_equal(session.labels.data, labels.data)
+    click(session, 20, 36, 42)
+    assert not session.labels.data[20][erased].any()
+    assert session.labels.data[20, 36, 44] == 1
+    autosave.close()
+
+
 def test_a_dock_opened_again_goes_on_in_the_same_file(tmp_path) -> None:
     session = new_session()
     autosave = keep(session, tmp_path)
