@@ -102,7 +102,7 @@ class ClassPredictor(Predictor):
         seconds = time.perf_counter() - started
         logits = mask.astype(np.float32) * 2 - 1
         patch = volume.grid.window((z, y, x))
-        return Prediction(mask, (z, y, x), patch, logits, 1.0, seconds)
+        return Prediction(mask, (z, y, x), patch, logits, 1.0, seconds, graded=False)
 
     def _slices(
         self, volume: Volume, box: Box | None, cancelled: Callable[[], bool], progress: Told

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
@@ -41,6 +42,8 @@ class Prediction:
         Time the prediction took.
     views
         What was said about each patch, for networks with patches of fixed voxel size.
+    graded
+        Whether `logits` grade the voxels, so that another threshold gives another mask.
     """
 
     mask: np.ndarray
@@ -50,6 +53,7 @@ class Prediction:
     score: float
     seconds: float
     views: tuple[View, ...] = ()
+    graded: bool = True
 
     def full(self, shape: tuple[int, int, int]) -> np.ndarray:
         """The mask on the whole volume, bool (z, y, x)."""
@@ -102,6 +106,27 @@ class Predictor(ABC):
         Cancelled
             When `cancelled()` became true on the way.
         """
+
+
+def rethreshold(prediction: Prediction, grid: Grid, threshold: float) -> Prediction:
+    """The same prediction, cut at another probability; no network runs.
+
+    Parameters
+    ----------
+    prediction
+        A graded one.
+    grid
+        Of its volume.
+    threshold
+        Probability above which a voxel belongs to the object.
+    """
+    logits = torch.from_numpy(prediction.logits)
+    if prediction.views:  # which were put together as probabilities
+        values, cut, outside = torch.sigmoid(logits), threshold, 0.0
+    else:
+        values, cut, outside = logits, float(np.log(threshold / (1 - threshold))), -20.0
+    mask, window = paste(values, prediction.patch, grid, cut, outside)
+    return replace(prediction, mask=mask, window=window)
 
 
 def paste(

@@ -77,7 +77,9 @@ class SlicePredictor(Predictor):
         seconds = time.perf_counter() - started
         patch = volume.grid.window(found.window) if found.mask.size else volume.grid
         logits = found.mask.astype(np.float32) * 2 - 1
-        return Prediction(found.mask, found.window, patch, logits, found.score, seconds)
+        return Prediction(
+            found.mask, found.window, patch, logits, found.score, seconds, graded=False
+        )
 
 
 def slice_axis(grid: Grid, slices: str = "auto") -> int:

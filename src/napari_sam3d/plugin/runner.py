@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -82,9 +83,15 @@ class Runner(QObject):
         """Ask for the current object again, with these.
 
         A model without clicks leaves what is there as it is, and one whose weights are not here
-        waits for the next click: choosing it downloads nothing.
+        waits for the next click: choosing it downloads nothing. Another threshold alone needs no
+        model where the last answer grades the voxels.
         """
+        only_threshold = replace(self._settings, threshold=settings.threshold) == settings
         self._settings = settings
+        if only_threshold and self._request is None:
+            if self._session.rethreshold(settings.threshold):
+                self.said.emit(f"Mask cut at a probability of {settings.threshold:g}.")
+                return
         self._drop()
         spec = model_spec(settings.model)
         if takes_clicks(spec):

@@ -235,6 +235,21 @@ class Session:
         self.show(number, prediction)
         return True
 
+    def rethreshold(self, threshold: float) -> bool:
+        """Cut the current mask at another probability without a model; whether that could be."""
+        it, points = self.object, self.object.prompts.points
+        answer = it.answers.get(points)
+        shown = answer is not None and it.shown is answer.prediction
+        if self.volume is None or answer is None or not (shown and answer.prediction.graded):
+            return False
+        from napari_sam3d.engine.prediction import rethreshold
+
+        prediction = rethreshold(answer.prediction, self.volume.grid, threshold)
+        self.objects[self.current] = it.answered(points, Answer(prediction, answer.model))
+        self.show(self.current, prediction)
+        self._tell_changed()
+        return True
+
     def settle(self, request: Request) -> None:
         """Do not ask again by itself: the request failed or was cancelled."""
         number = request.object_id

@@ -14,7 +14,7 @@ from napari_sam3d.engine.fixed import FixedPredictor, working_grid
 from napari_sam3d.engine.intensity import apply_intensity
 from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
-from napari_sam3d.engine.prediction import Cancelled
+from napari_sam3d.engine.prediction import Cancelled, rethreshold
 from napari_sam3d.engine.union import Union, View
 from napari_sam3d.io import read_nifti
 from napari_sam3d.prompts import Point, Prompts
@@ -222,3 +222,15 @@ def test_views_are_averaged_where_they_overlap():
     assert line[:2].tolist() == [0, 0] and line[4:].tolist() == [1, 1]
     assert line[2] < 0.5 < line[3]
     assert union.covered().all()
+
+
+def test_another_threshold_is_cut_from_the_probabilities():
+    volume, truth = rod()
+    it = predictor()
+    found = it.predict(volume, Prompts().add(Point((20, 20, 100))))
+    # logits of 10 and -10 leave no doubt at any threshold
+    for threshold in (0.05, 0.95):
+        again = rethreshold(found, volume.grid, threshold)
+        np.testing.assert_array_equal(again.full(truth.shape), truth)
+    none = rethreshold(found, volume.grid, 0.99999)
+    assert none.mask.size == 0 or not none.mask.any()

@@ -13,7 +13,7 @@ from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
 from napari_sam3d.engine.models.blocks import sample_at
 from napari_sam3d.engine.models.likeness import unit_positions
-from napari_sam3d.engine.prediction import Cancelled, paste
+from napari_sam3d.engine.prediction import Cancelled, paste, rethreshold
 from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -143,3 +143,19 @@ def test_a_view_that_the_object_runs_out_of_says_nothing_beyond():
     where = np.argwhere(mask) + [s.start for s in window]
     assert (abs(where.min(0) - 16) <= 2).all() and (abs(where.max(0) - 47) <= 2).all()
     assert 0.5 <= found.score <= 0.9
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+def test_another_threshold_needs_no_network(threshold):
+    volume, _ = ball_volume()
+    settings = InferenceSettings(device="cpu", precision="fp32")
+    it = FollowingPredictor(AsBright().eval(), model_spec("compact"), settings)
+    prompts = Prompts().add(Point((12, 40, 50)))
+    first = it.predict(volume, prompts)
+    decoded = it.model.decoded
+    other = rethreshold(first, volume.grid, threshold)
+    assert it.model.decoded == decoded
+    it.settings = InferenceSettings(device="cpu", precision="fp32", threshold=threshold)
+    expected = it.predict(volume, prompts)
+    shape = volume.grid.shape
+    np.testing.assert_array_equal(other.full(shape), expected.full(shape))

@@ -342,3 +342,27 @@ def test_how_slices_are_cut_is_asked_for_2d_models_only(real_viewer, loader):
     assert slices.native.isHidden()
     widget.teardown()
     widget.deleteLater()
+
+
+def test_another_threshold_asks_no_model(real_viewer, qtbot):
+    viewer = real_viewer()
+    viewer.open_sample("napari-sam3d", "phantom")
+    widget = SegmentWidget(viewer)
+    calls = []
+    predict = widget.runner.worker.submit
+    widget.runner.worker.submit = lambda *args: calls.append(args) or predict(*args)
+    image = widget.session.image
+    canvas_click(viewer, (47, 64, 90), image)
+    qtbot.waitUntil(lambda: widget.session.labels.data.any())
+    before = np.count_nonzero(widget.session.labels.data)
+    widget.set_value(replace(widget.value(), threshold=0.9))
+    fewer = np.count_nonzero(widget.session.labels.data)
+    widget.set_value(replace(widget.value(), threshold=0.1))
+    more = np.count_nonzero(widget.session.labels.data)
+    assert fewer < before < more
+    assert "0.1" in widget.controls.status.text()
+    widget.set_value(replace(widget.value(), threshold=0.5))
+    assert np.count_nonzero(widget.session.labels.data) == before
+    assert len(calls) == 1
+    widget.teardown()
+    widget.deleteLater()
