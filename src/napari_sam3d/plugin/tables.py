@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 
 from napari_sam3d.plugin.measure import Measures
 
-_LINES = 4
+_LINES, _FEWEST = 4, 2
+"""Rows to be seen at once, where the screen is high enough."""
 _NAME = 1
 
 
@@ -201,9 +202,13 @@ class PromptTable(QWidget):
 
 
 class _Table(QTableWidget):
-    """A table that tells when its Delete key is pressed."""
+    """A low table that tells when its Delete key is pressed."""
 
     delete_pressed = Signal()
+
+    def sizeHint(self) -> QSize:
+        high = self.verticalHeader().defaultSectionSize()
+        return QSize(super().sizeHint().width(), (_LINES + 1) * high + 12)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         if event is not None and event.key() == Qt.Key.Key_Delete:
@@ -227,7 +232,8 @@ def _table(*columns: tuple[str, str], stretched: int) -> _Table:
     lines.hide()
     high = table.fontMetrics().height() + 6
     lines.setDefaultSectionSize(high)
-    table.setFixedHeight((_LINES + 1) * high + 12)
+    table.setMinimumHeight((_FEWEST + 1) * high + 12)
+    table.setMaximumHeight(table.sizeHint().height())
     table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
