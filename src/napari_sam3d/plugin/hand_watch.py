@@ -40,6 +40,7 @@ class HandWatch:
         """A mask takes voxels of other objects; else these stay with their object."""
         self.edits = HandEdits()
         self._labels: Labels | None = None
+        self._shape: tuple[int, ...] = ()
         self._given_up: dict[int, list[Window]] = {}
         self._writing = self._staged = self._heard = False
 
@@ -49,6 +50,7 @@ class HandWatch:
         self._labels = labels
         self.edits, self._given_up = HandEdits(), {}
         if labels is not None:
+            self._shape = labels.data.shape
             self.edits = labels.metadata.setdefault(HAND_EDITS, self.edits)
             labels.events.paint.connect(self._on_paint)
             labels.events.set_data.connect(self._on_shown)
@@ -93,7 +95,7 @@ class HandWatch:
         """Show the mask of an object in place of the one before, around what was set by hand."""
         if not self.keep:
             self.forget(object_id)
-        self.edits.sync(labels.data)
+        self._sync(labels)
         self._writing, self._heard = True, False
         try:
             count = show_mask(labels, object_id, shown, before, self._rule)
@@ -119,7 +121,7 @@ class HandWatch:
         if previous is None or not self.keep or not self.edits.done:
             return previous
         if self._labels is not None:
-            self.edits.sync(self._labels.data)
+            self._sync(self._labels)
         return self.edits.adjusted(previous, object_id, volume.grid)
 
     def _rule(
@@ -154,9 +156,13 @@ class HandWatch:
     def _on_shown(self, event: Any = None) -> None:
         if self._labels is not None and not self._writing:
             count = len(self.edits.done)
-            self.edits.sync(self._labels.data)
+            self._sync(self._labels)
             if len(self.edits.done) != count:
                 self.changed.emit()
+
+    def _sync(self, labels: Labels) -> None:
+        if labels.data.shape == self._shape:  # else somebody gave the layer another array
+            self.edits.sync(labels.data)
 
     def _let_go(self) -> None:
         if self._labels is not None:

@@ -68,7 +68,7 @@ class SegmentWidget(QWidget):
         layout.addWidget(self.keeper.bar)
         layout.addWidget(self.controls)
         self.hand = HandControls(self.session)
-        layout.addWidget(self.hand)
+        self.controls.add_section(self.hand)
         layout.addStretch(1)
         self.overview = Overview(self.session)
         self.controls.add_section(self.overview)

@@ -199,6 +199,17 @@ def test_a_mask_layer_that_was_removed_comes_back_with_hand_edits(session) -> No
     assert len(session.hand.edits.done) == 2
 
 
+def test_an_array_of_another_shape_in_the_mask_layer_breaks_nothing(session) -> None:
+    click(session, AT)
+    answer_all(session)
+    paint(session, SQUARE, 0)
+    session.labels.data = np.zeros((2, 2, 2), np.uint8)
+    click(session, (10, 12, 17))
+    answer_all(session)  # in a new layer
+    expected = ball(SHAPE, AT) | ball(SHAPE, (10, 12, 17))
+    np.testing.assert_array_equal(shown(session), with_square(expected, SQUARE, False))
+
+
 def test_hand_edits_outlive_the_dock(session) -> None:
     click(session, AT)
     answer_all(session)
