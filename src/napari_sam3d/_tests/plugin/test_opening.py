@@ -16,7 +16,8 @@ from napari.settings import get_settings
 from napari.utils.notifications import ErrorNotification, notification_manager
 from npe2 import PluginManifest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton
 
 from napari_sam3d._tests.nifti_files import header, nifti, numbers, put
@@ -77,6 +78,9 @@ def drop(viewer, *paths: str) -> None:
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(path) for path in paths])
     window = getattr(viewer, "__wrapped__", viewer).window._qt_viewer
+    # a key pressed by an earlier test may be down still: with Shift napari stacks the files
+    QTest.keyRelease(window, Qt.Key.Key_Shift, Qt.KeyboardModifier.NoModifier)
+    assert QGuiApplication.keyboardModifiers() == Qt.KeyboardModifier.NoModifier
     where, copy = (50, 50), Qt.DropAction.CopyAction
     buttons = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     # Qt hands a drop to the widget that took the drag
