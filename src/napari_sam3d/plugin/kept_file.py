@@ -22,7 +22,12 @@ import numpy as np
 
 from napari_sam3d.io.json_file import is_number
 from napari_sam3d.plugin.hand_edits import Stroke
-from napari_sam3d.plugin.kept_hand import strokes_from_parts, strokes_to_parts
+from napari_sam3d.plugin.kept_hand import (
+    strokes_from_parts,
+    strokes_to_parts,
+    window_from_json,
+    window_to_json,
+)
 from napari_sam3d.plugin.objects import Found, Object
 from napari_sam3d.prompts import Box, Point, Prompts
 from napari_sam3d.volume import Shape3, Window
@@ -221,13 +226,13 @@ def _object_to_json(it: Object) -> dict[str, Any]:
         "past": [named(state) for state in prompts.past],
         "future": [named(state) for state in prompts.future],
         "box": None if box is None else [[*map(float, box.low)], [*map(float, box.high)]],
-        "shown": None if it.shown is None else _bounds(it.shown.window),
+        "shown": None if it.shown is None else window_to_json(it.shown.window),
         "found": None
         if it.found is None
         else {
             "model": it.found.model,
             "name": it.found.name,
-            "window": _bounds(it.found.window),
+            "window": window_to_json(it.found.window),
         },
         "more": {
             f.name: value
@@ -268,15 +273,17 @@ def _object_from_json(
         settled=state(value["settled"]),
         shown=None
         if value["shown"] is None
-        else Found("", "", empty, _window(value["shown"], shape)),
+        else Found("", "", empty, window_from_json(value["shown"], shape)),
         name=str(value["name"]),
         found=None
         if found is None
         else Found(
             str(found["model"]),
             str(found["name"]),
-            empty if number is None else _found(archive, number, _window(found["window"], shape)),
-            _window(found["window"], shape),
+            empty
+            if number is None
+            else _found(archive, number, window_from_json(found["window"], shape)),
+            window_from_json(found["window"], shape),
         ),
         **more,
     )
@@ -305,18 +312,6 @@ def _unpack(packed: bytes, dtype: np.dtype, shape: list[int]) -> np.ndarray:
     if len(content) != size:
         raise ValueError("another size")
     return np.frombuffer(content, dtype).reshape(shape)
-
-
-def _bounds(window: Window) -> list[list[int]]:
-    return [[int(s.start), int(s.stop)] for s in window]
-
-
-def _window(bounds: list[list[int]], shape: Shape3) -> Window:
-    z, y, x = (slice(int(low), int(high)) for low, high in bounds)
-    window = (z, y, x)
-    if any(not 0 <= s.start <= s.stop <= n for s, n in zip(window, shape, strict=True)):
-        raise ValueError("a window outside")
-    return window
 
 
 def _point(value: list[Any], shape: Shape3) -> Point:

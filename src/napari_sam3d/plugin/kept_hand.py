@@ -23,8 +23,7 @@ def strokes_to_parts(strokes: Sequence[Stroke]) -> tuple[list[dict[str, Any]], b
             dtype = block.before.dtype
             parts.append(np.packbits(block.mask).tobytes())
             parts += [it.astype(dtype).tobytes() for it in (block.before, block.after)]
-            window = [[int(s.start), int(s.stop)] for s in block.window]
-            blocks.append({"window": window, "dtype": dtype.name})
+            blocks.append({"window": window_to_json(block.window), "dtype": dtype.name})
         described.append({"blocks": blocks, "forgotten": sorted(map(int, stroke.forgotten))})
     return described, b"".join(parts)
 
@@ -37,10 +36,10 @@ def strokes_from_parts(
     for stroke in described:
         blocks = []
         for block in stroke["blocks"]:
-            window = _window(block["window"], shape)
+            window = window_from_json(block["window"], shape)
             size = [s.stop - s.start for s in window]
             count, dtype = math.prod(size), np.dtype(str(block["dtype"]))
-            if dtype.kind not in "iu":
+            if dtype.kind not in "iu" or count == 0:
                 raise ValueError("no labels")
             bits = np.frombuffer(voxels, np.uint8, (count + 7) // 8, at)
             at += len(bits)
@@ -55,8 +54,14 @@ def strokes_from_parts(
     return tuple(strokes)
 
 
-def _window(bounds: Sequence[Sequence[int]], shape: Shape3) -> Window:
+def window_to_json(window: Window) -> list[list[int]]:
+    """First voxel and the one after the last along each axis."""
+    return [[int(s.start), int(s.stop)] for s in window]
+
+
+def window_from_json(bounds: Sequence[Sequence[int]], shape: Shape3) -> Window:
+    """The window; ValueError when it leaves a volume of this shape."""
     z, y, x = (slice(int(low), int(high)) for low, high in bounds)
-    if any(not 0 <= s.start < s.stop <= n for s, n in zip((z, y, x), shape, strict=True)):
+    if any(not 0 <= s.start <= s.stop <= n for s, n in zip((z, y, x), shape, strict=True)):
         raise ValueError("a window outside")
     return z, y, x
