@@ -58,8 +58,6 @@ def sources_at(volume: Volume, layers: Iterable[Layer]) -> dict[str, Volume]:
 
     Layers whose files say the same about their place count once.
     """
-    place = volume.grid.layer_transform()
-    near = 1e-3 * min(place[0])
     found: dict[bytes, tuple[str, Volume]] = {}
     for layer in layers:
         if not isinstance(layer, Image | Labels):
@@ -69,14 +67,18 @@ def sources_at(volume: Volume, layers: Iterable[Layer]) -> dict[str, Volume]:
             other = place_of(data, meta)
         except ValueError:
             continue
-        if (
-            other.source is not None
-            and other.grid.shape == volume.grid.shape
-            and np.allclose(other.grid.layer_transform(), place, atol=near)
-        ):
+        if other.source is not None and same_voxels(other, volume):
             same = replace(volume, grid=other.grid, source=other.source)
             found.setdefault(_geometry(other.source), (layer.name, same))
     return dict(found.values())
+
+
+def same_voxels(volume: Volume, other: Volume) -> bool:
+    """Whether layers show two volumes at the same voxels, to a thousandth of one."""
+    place = other.grid.layer_transform()
+    near = 1e-3 * min(place[0])
+    same = np.allclose(volume.grid.layer_transform(), place, atol=near)
+    return volume.grid.shape == other.grid.shape and bool(same)
 
 
 def open_files(layers: Iterable[Layer]) -> dict[str, str]:

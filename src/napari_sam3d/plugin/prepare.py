@@ -19,7 +19,14 @@ from napari_sam3d.plugin.combine import combine
 from napari_sam3d.plugin.export import Export, listing
 from napari_sam3d.plugin.layers import source_of
 from napari_sam3d.plugin.names import colors_of, titles_of
-from napari_sam3d.plugin.origin import came_as_labels, finest, open_files, place_of, sources_at
+from napari_sam3d.plugin.origin import (
+    came_as_labels,
+    finest,
+    open_files,
+    place_of,
+    same_voxels,
+    sources_at,
+)
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
@@ -140,7 +147,7 @@ def prepare_combined(
     volumes = [place_of(data, meta) for data, meta, _ in labels]
     shapes = [np.shape(finest(data, meta)) for data, meta, _ in labels]
     for shape, volume in zip(shapes, volumes, strict=True):
-        if shape != shapes[0] or not _same_voxels(volume, volumes[0]):
+        if shape != shapes[0] or not same_voxels(volume, volumes[0]):
             raise ValueError(
                 f"{volume.name} does not have the voxels of {volumes[0].name}; save them to a file "
                 "each."
@@ -228,10 +235,3 @@ def _same_file(target: Path, path: str) -> bool:
     if os.path.exists(target) and os.path.exists(path):
         return os.path.samefile(target, path)
     return os.path.realpath(target) == os.path.realpath(path)
-
-
-def _same_voxels(volume: Volume, other: Volume) -> bool:
-    place = other.grid.layer_transform()
-    near = 1e-3 * min(place[0])
-    same = np.allclose(volume.grid.layer_transform(), place, atol=near)
-    return volume.grid.shape == other.grid.shape and bool(same)
