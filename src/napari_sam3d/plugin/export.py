@@ -19,11 +19,11 @@ from napari_sam3d.io.label_names import (
     write_itksnap,
     write_label_names,
 )
+from napari_sam3d.io.source import LONGEST_NIFTI1
 from napari_sam3d.plugin.names import Colors
 from napari_sam3d.volume import Grid
 
 _LARGEST_INT32 = 2**31 - 1
-_LONGEST_NIFTI1 = 32767
 _ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 
 
@@ -111,7 +111,7 @@ class Export:
     def _doubts(self, names: tuple[LabelName, ...]) -> tuple[str, ...]:
         """Sentences about who will not be able to read the file."""
         long = self.source is not None and len(self.source.raw_header) == 540
-        if long or max(self.grid.shape) > _LONGEST_NIFTI1:
+        if long or max(self.grid.shape) > LONGEST_NIFTI1:
             return (
                 f"{self.path.name} is a NIfTI-2 file, which programs built on ITK (3D Slicer, "
                 "ITK-SNAP) cannot read.",
