@@ -1,0 +1,225 @@
+"""The image that a session works on, and the layers that show its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+from psygnal import Signal
+
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.plugin.availability import no_clicks
+from napari_sam3d.plugin.clicking import LaterSlice
+from napari_sam3d.plugin.hand_watch import HandWatch
+from napari_sam3d.plugin.mask_layer import labels_with_objects, new_labels
+from napari_sam3d.plugin.objects import OBJECTS, Object
+from napari_sam3d.plugin.prompt_layer import PromptLayer, follow, moves
+from napari_sam3d.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+_NEW = Object()
+
+
+class SessionLayers:
+    """Objects of one image in one viewer, and the layers of these; see `Session`."""
+
+    changed = Signal()
+    """Image, objects, current object or history are not what they were."""
+    prompts_changed = Signal()
+    """There may be something new to ask: see `pending`."""
+    mask_changed = Signal(int)
+    """The Labels layer shows something else of this object."""
+    notice = Signal(str)
+    """A sentence for the status line."""
+
+    def __init__(
+        self, viewer: ViewerModel, to_volume: Callable[[Image], Volume] | None = None
+    ) -> None:
+        self._viewer = viewer
+        self._to_volume = to_volume or _volume_from_layer
+        self.image: Image | None = None
+        self.volume: Volume | None = None
+        self.labels: Labels | None = None
+        self.prompt_layer: PromptLayer | None = None
+        self.objects: dict[int, Object] = {}
+        self.current = 1
+        self.hand = HandWatch()
+        self._left_behind: list[Layer] = []
+        self._positive = True
+        self.model = ""
+        self._no_clicks, self._takes_negative = "", True
+        self._slice = LaterSlice(viewer)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def object(self) -> Object:
+        """The current object; not among `objects` before its first point."""
+        return self.objects.get(self.current, _NEW)
+
+    def used(self) -> set[int]:
+        """Numbers of the objects about which something was said, or found."""
+        return {i for i, it in self.objects.items() if it.prompts.points or it.prompts.past}
+
+    def title(self, object_id: int) -> str:
+        """What to call an object."""
+        return self.objects.get(object_id, _NEW).title(object_id)
+
+    def color(self, object_id: int) -> tuple[float, float, float]:
+        """Colour of an object in the Labels layer, RGB from 0 to 1."""
+        color = None if self.labels is None else self.labels.get_color(object_id)
+        red, green, blue = (0.5, 0.5, 0.5) if color is None else map(float, color[:3])
+        return red, green, blue
+
+    def set_image(self, image: Image | None) -> None:
+        """Work on this image, or on none; ValueError, and no change, when it cannot be used."""
+        if image is not None and self.image is not None and image == self.image:
+            return
+        volume = None if image is None else self._to_volume(image)
+        self._leave_image()
+        self.image, self.volume = image, volume
+        if image is not None:
+            image.events.data.connect(self._on_image_data)
+            for event in moves(image):
+                event.connect(self._on_image_moved)
+            self._adopt_labels()
+            self.ensure_layers()
+        self.changed.emit()
+        self.prompts_changed.emit()
+
+    def set_positive(self, positive: bool) -> None:
+        """Whether the next point is positive."""
+        self._positive = positive
+        if self.prompt_layer is not None:
+            self.prompt_layer.positive = positive
+
+    def set_model(self, spec: ModelSpec) -> None:
+        """Which model is asked; clicks that it does not take are refused."""
+        self.model = spec.name
+        self._no_clicks, self._takes_negative = no_clicks(spec), "background" in spec.prompts
+        if self.prompt_layer is not None:
+            self._instruct(self.prompt_layer)
+
+    def arm(self) -> None:
+        """Make a click in the viewer place a point."""
+        if self.prompt_layer is not None:
+            self._viewer.layers.selection.active = self.prompt_layer.layer
+            self.prompt_layer.arm()
+
+    def close(self) -> None:
+        """Remove the prompt layer and every callback; masks stay, and so do their prompts."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._slice.close()
+        self._leave_image()
+
+    def require_image(self) -> tuple[Image, Volume]:
+        """The image being worked on; ValueError with a sentence when there is none."""
+        if self.image is None or self.volume is None:
+            raise ValueError("There is no 3D image to segment: open one first.")
+        return self.image, self.volume
+
+    def ensure_layers(self) -> tuple[Labels, PromptLayer]:
+        """Both layers, made anew when they are not there; ValueError without an image."""
+        image, volume = self.require_image()
+        if self.labels is None or tuple(self.labels.data.shape) != volume.grid.shape:
+            self.labels = new_labels(image, volume)
+            self.labels.metadata[OBJECTS] = self.objects
+            self.labels.selected_label = self.current
+            self.hand.replace(self.labels)
+            self._viewer.add_layer(self.labels)
+            for object_id, it in self.objects.items():
+                self.hand.show(self.labels, object_id, it.shown, None, self.objects)
+        if self.prompt_layer is None:
+            self.prompt_layer = prompts = PromptLayer(image, volume)
+            self._instruct(prompts)
+            self._watch(prompts)
+            self._viewer.add_layer(prompts.layer)
+            prompts.show(self.object.prompts.points)
+            self.arm()
+        return self.labels, self.prompt_layer
+
+    def _watch(self, prompts: PromptLayer) -> None:
+        """Hear what is done in a new prompt layer."""
+        prompts.refused.connect(self._on_refused)
+        prompts.clicks.seen.connect(self._slice.show)
+        prompts.clicks.refined = lambda: (self.labels, self.current)
+
+    def _instruct(self, prompts: PromptLayer) -> None:
+        prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
+        prompts.no_clicks = self._no_clicks
+
+    def _adopt_labels(self) -> None:
+        """Go on with the objects of a Labels layer that an earlier session left."""
+        image, volume = self.require_image()
+        self.objects, self.current, self.labels = {}, 1, None
+        left = labels_with_objects(reversed(self._viewer.layers), image, volume)
+        if left is not None:
+            self.labels, self.objects = left
+            self.hand.follow(self.labels)
+            self.current = max(self.objects)
+
+    def _leave_image(self, keep_points: bool = False) -> None:
+        if self.prompt_layer is not None:
+            self.prompt_layer.close()
+            self._left_behind.append(self.prompt_layer.layer)
+        if self.image is not None:
+            self.image.events.data.disconnect(self._on_image_data)
+            for event in moves(self.image):
+                event.disconnect(self._on_image_moved)
+        self.image = self.volume = self.labels = self.prompt_layer = None
+        self.hand.follow(None)
+        self.objects, self.current = {}, 1
+        while self._left_behind and not keep_points:
+            layer = self._left_behind.pop()
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _on_refused(self, sentence: str) -> None:
+        # not connected signal to signal: psygnal emits such a signal once, to learn its arguments
+        self.notice.emit(sentence)
+
+    def _on_image_data(self) -> None:
+        """Begin again with the new array, on the same masks when they still fit."""
+        image = self.image
+        self._leave_image()
+        try:
+            self.set_image(image)
+        except ValueError as error:
+            self.notice.emit(str(error))
+            self.changed.emit()
+
+    def _on_image_moved(self) -> None:
+        """Move the other layers along."""
+        try:
+            self.volume = self._to_volume(self.image)
+        except ValueError as error:
+            self.notice.emit(str(error))
+            return
+        for layer in (self.labels, self.prompt_layer and self.prompt_layer.layer):
+            if layer is not None:
+                follow(layer, self.image)
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        if self.image is not None and self.image == layer:
+            # napari may be removing several layers now: the points go with the next choice
+            self._leave_image(keep_points=True)
+            self.notice.emit("The image was removed; its masks are still in their layer.")
+            self.changed.emit()
+            self.prompts_changed.emit()
+        elif self.labels is not None and self.labels == layer:
+            self.labels = None
+            self.notice.emit("The mask layer was removed; the next mask brings it back.")
+        elif self.prompt_layer is not None and self.prompt_layer.layer == layer:
+            self.prompt_layer.close()
+            self.prompt_layer = None
+            self.notice.emit("The prompt layer was removed; New object or Undo brings it back.")
+
+
+def _volume_from_layer(layer: Image) -> Volume:
+    from napari_sam3d.plugin.layers import volume_from_layer
+
+    return volume_from_layer(layer)
