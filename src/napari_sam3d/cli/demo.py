@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.cli.objects import segment_objects
 from napari_sam3d.cli.points import parse_points, place, require_positive
-from napari_sam3d.cli.segment import check_folder, stem
+from napari_sam3d.cli.segment import check_folder
 from napari_sam3d.cli.takes import check_usable
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -110,10 +110,10 @@ def write(
     contrast_limits: tuple[float, float] | None = None,
 ) -> tuple[Path, Path]:
     """Write the mask and the picture under names that are still free."""
-    from napari_sam3d.io import write_labels
+    from napari_sam3d.io import nifti_stem, write_labels
     from napari_sam3d.picture import three_plane_picture
 
-    name, number = f"{stem(Path(volume.name))}_demo", 1
+    name, number = f"{nifti_stem(volume.name)}_demo", 1
     mask, picture = folder / f"{name}.nii.gz", folder / f"{name}.png"
     while mask.exists() or picture.exists():
         number += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -80,7 +79,7 @@ class Segment:
 
     def run(self) -> None:
         """Segment, write the mask and report; everything that can be wrong is checked first."""
-        from napari_sam3d.io import read_nifti, write_labels
+        from napari_sam3d.io import nifti_stem, read_nifti, write_labels
         from napari_sam3d.io.prompt_file import write_prompts
 
         spec = model_spec(self.settings.model)
@@ -90,7 +89,7 @@ class Segment:
             check_enough(spec, typed, boxes)
         if self.save_prompts is not None and (boxes or not (typed or self.prompts)):
             raise ValueError("A file of prompts holds points only; leave --save-prompts out.")
-        output = self.output or Path(f"{stem(self.image)}_seg.nii.gz")
+        output = self.output or Path(f"{nifti_stem(self.image.name)}_seg.nii.gz")
         check_output(output, self.image, self.overwrite)
         if self.save_prompts is not None:
             check_prompts(self.save_prompts, self.overwrite)
@@ -149,11 +148,6 @@ class Segment:
         for number, more in typed.items():
             points[number] = (*points.get(number, ()), *place(more, volume, self.mm).points)
         return [ObjectPrompts(n, points[n], names.get(n, "")) for n in sorted(points)]
-
-
-def stem(path: Path) -> str:
-    """Name of a file without .nii, .nii.gz and the like."""
-    return re.sub(r"\.(nii|hdr|img)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
 
 
 def check_output(output: Path, image: Path, overwrite: bool) -> None:

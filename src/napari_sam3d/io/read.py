@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from napari_sam3d.io.source import NiftiSource, describe
 from napari_sam3d.io.values import Values, values_of
 from napari_sam3d.volume import Volume
 
+_ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?\Z", re.IGNORECASE | re.ASCII)
 _SECONDS_PER_UNIT = {16: 1e-3, 24: 1e-6}
 _PIECE = 1 << 20  # numbers between two looks at whether to go on
 T = TypeVar("T")
@@ -189,7 +191,12 @@ def finish(steps: Generator[object, None, T]) -> T:
 
 def is_nifti_name(name: str) -> bool:
     """Whether a file name is one of NIfTI's: .nii or .hdr and .img, gzipped or not."""
-    return name.lower().removesuffix(".gz").endswith((".nii", ".hdr", ".img"))
+    return nifti_stem(name) != name
+
+
+def nifti_stem(name: str) -> str:
+    """A file name without .nii, .nii.gz and the like."""
+    return _ENDING.sub("", name)
 
 
 def _read_voxels(

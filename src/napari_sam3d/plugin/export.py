@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_sam3d.io import NiftiSource, write_image, write_labels
+from napari_sam3d.io import NiftiSource, nifti_stem, write_image, write_labels
 from napari_sam3d.io.label_names import (
     LabelName,
     count_labels,
@@ -24,7 +24,6 @@ from napari_sam3d.plugin.names import Colors
 from napari_sam3d.volume import Grid
 
 _LARGEST_INT32 = 2**31 - 1
-_ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +133,7 @@ def itksnap_notes(names: tuple[LabelName, ...]) -> tuple[str, ...]:
 
 def itksnap_path(mask: Path) -> Path:
     """Where ITK-SNAP's label description of a mask goes."""
-    return mask.with_name(f"{stem(mask)}_labels.txt")
-
-
-def stem(path: Path) -> str:
-    """File name without .nii, .nii.gz and the like."""
-    return _ENDING.sub("", path.name)
+    return mask.with_name(f"{nifti_stem(mask.name)}_labels.txt")
 
 
 def safe_name(name: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3d.io import NiftiSource, is_labels
+from napari_sam3d.io import NiftiSource, is_labels, nifti_stem
 from napari_sam3d.io.checks import is_large
 from napari_sam3d.io.write import label_dtype
 from napari_sam3d.volume import Grid, Volume
@@ -25,7 +24,6 @@ METADATA = "napari_sam3d"
 """Key of `layer.metadata` under which the NIfTI source is kept, as `NiftiSource.as_dict`."""
 
 AXIS_LABELS = ("I", "P", "L")
-_ENDING = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 _MANY = 256
 _LARGE = 10_000_000  # voxels
 _MM_PER_UNIT = {
@@ -75,7 +73,7 @@ def layer_data(
             "is_labels": said_labels,
         }
     meta = {
-        "name": _stem(image.name),
+        "name": nifti_stem(image.name),
         "scale": (*((step or 1.0) if axis == "T" else 1.0 for axis in axes), *scale),
         "translate": (*(0.0 for _ in axes), *translate),
         "units": (*("s" if axis == "T" else "pixel" for axis in axes), *("mm",) * 3),
@@ -264,8 +262,3 @@ def _same_place(grid: Grid, true: Grid) -> bool:
         np.allclose(np.diag(grid.affine)[:3], scale, rtol=1e-5, atol=0)
         and np.allclose(grid.affine[:3, 3], translate, rtol=0, atol=near)
     )
-
-
-def _stem(name: str) -> str:
-    """File name without .nii, .nii.gz and the like."""
-    return _ENDING.sub("", name)

@@ -12,9 +12,9 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_sam3d.io import fresh_source
+from napari_sam3d.io import fresh_source, nifti_stem
 from napari_sam3d.plugin import questions
-from napari_sam3d.plugin.export import safe_name, stem
+from napari_sam3d.plugin.export import safe_name
 from napari_sam3d.plugin.measure import Measures, write_csv
 from napari_sam3d.plugin.measuring import Measuring
 from napari_sam3d.plugin.tables import ObjectRow, ObjectTable, PromptRow, PromptTable
@@ -118,7 +118,7 @@ class Overview(QWidget):
         source = volume.source
         if source is not None and source.path:
             beside = Path(source.path)
-            suggested = beside.with_name(f"{stem(beside)}_objects.csv")
+            suggested = beside.with_name(f"{nifti_stem(beside.name)}_objects.csv")
         else:
             folder = (*get_save_history(), Path.home())[0]
             suggested = Path(folder) / f"{safe_name(image.name)}_objects.csv"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from napari.utils.history import get_save_history
 from qtpy.QtWidgets import QFileDialog
 
+from napari_sam3d.io import nifti_stem
 from napari_sam3d.io.prompt_file import ObjectPrompts, json_path, read_prompts, write_prompts
 from napari_sam3d.plugin import questions
-from napari_sam3d.plugin.export import listing, safe_name, stem
+from napari_sam3d.plugin.export import listing, safe_name
 from napari_sam3d.plugin.objects import Object
 from napari_sam3d.prompts import Prompts
 
@@ -56,7 +57,7 @@ def ask_and_save_prompts(session: Session, parent: QWidget) -> str:
     source = volume.source
     if source is not None and source.path:
         beside = Path(source.path)
-        suggested = beside.with_name(f"{stem(beside)}_prompts.json")
+        suggested = beside.with_name(f"{nifti_stem(beside.name)}_prompts.json")
     else:
         folder = (*get_save_history(), Path.home())[0]
         suggested = Path(folder) / f"{safe_name(image.name)}_prompts.json"

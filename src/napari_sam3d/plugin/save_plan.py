@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels
 
+from napari_sam3d.io import nifti_stem
 from napari_sam3d.io.label_names import sidecar_path
 from napari_sam3d.io.prompt_file import ObjectPrompts, write_prompts
 from napari_sam3d.io.write import with_suffix
-from napari_sam3d.plugin.export import Export, itksnap_path, safe_name, stem
+from napari_sam3d.plugin.export import Export, itksnap_path, safe_name
 from napari_sam3d.plugin.layers import source_of
 from napari_sam3d.plugin.objects import OBJECTS
 from napari_sam3d.plugin.origin import came_as_labels, place_of, sources_at
@@ -65,7 +66,9 @@ class SavePlan:
         return tuple(
             (
                 mask.with_name(
-                    f"{stem(mask)}{'_' + safe_name(layer.name) if several else ''}_prompts.json"
+                    nifti_stem(mask.name)
+                    + (f"_{safe_name(layer.name)}" if several else "")
+                    + "_prompts.json"
                 ),
                 layer,
             )
@@ -162,7 +165,7 @@ def suggest(labels: Sequence[Labels], layers: Iterable[Layer]) -> tuple[Path | N
 def _name(layer: str, image: Path | None, own: bool, only: bool) -> str:
     if image is None:
         return f"{safe_name(layer)}.nii.gz"
-    base = stem(image)
+    base = nifti_stem(image.name)
     if own:
         return f"{base}.nii.gz" if image.suffix.lower() in (".hdr", ".img") else image.name
     if only or layer == f"{base}_seg":

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info, show_warning
 
+from napari_sam3d.io import nifti_stem
 from napari_sam3d.io.label_names import text_path, write_itksnap
 from napari_sam3d.io.write import with_suffix
 from napari_sam3d.plugin import background
-from napari_sam3d.plugin.export import Export, itksnap_notes, listing, safe_name, stem
+from napari_sam3d.plugin.export import Export, itksnap_notes, listing, safe_name
 from napari_sam3d.plugin.names import colors_of, titles_of
 from napari_sam3d.plugin.origin import finest, place_of
 from napari_sam3d.plugin.prepare import CombinedExport, prepare, prepare_combined, require_new
@@ -165,7 +166,8 @@ def _kinds(layers: Sequence[FullLayerData]) -> set[str]:
 def _numbered(path: str, layer_name: str, taken: Sequence[Export]) -> str:
     """Path with the layer's name before the extension, and a number when that is taken."""
     whole = with_suffix(path)
-    base, suffix = stem(whole), whole.name[len(stem(whole)) :]
+    base = nifti_stem(whole.name)
+    suffix = whole.name[len(base) :]
     safe = safe_name(layer_name)
     names = {export.path.name.lower() for export in taken}
     candidate, number = f"{base}_{safe}{suffix}", 2
