@@ -80,6 +80,11 @@ class Grid:
         return float(z), float(y), float(x)
 
     @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, in millilitres."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
     def extent_mm(self) -> np.ndarray:
         """Edge lengths of the whole grid, (3,), in millimetres."""
         return np.asarray(self.shape) * np.asarray(self.spacing)

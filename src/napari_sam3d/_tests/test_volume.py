@@ -26,6 +26,12 @@ def test_grids_are_equal_by_value():
     assert turned() != turned(degrees=11)
 
 
+def test_a_voxel_has_its_volume_however_it_is_turned():
+    assert turned().voxel_ml == pytest.approx(3 * 2 * 1 / 1000)
+    flipped = np.diag([-3.0, 2, 1, 1])
+    assert Grid((4, 6, 8), flipped).voxel_ml == pytest.approx(0.006)
+
+
 def test_contains_covers_whole_voxels():
     grid = Grid.from_spacing((2, 2, 2), (1, 1, 1))
     assert grid.contains((-0.5, 0, 1.49))

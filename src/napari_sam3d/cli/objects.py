@@ -143,7 +143,6 @@ def _found(
     number: int, own: np.ndarray, window: Sequence[slice], volume: Volume, seconds: float
 ) -> FoundObject:
     voxels = int(np.count_nonzero(own))
-    voxel_ml = abs(float(np.linalg.det(volume.grid.affine[:3, :3]))) / 1000
     centroid = None
     if voxels and volume.source is not None:
         start = [s.start for s in window]
@@ -154,7 +153,7 @@ def _found(
     return FoundObject(
         id=number,
         voxels=voxels,
-        volume_ml=round(voxels * voxel_ml, 4),
+        volume_ml=round(voxels * volume.grid.voxel_ml, 4),
         seconds=round(float(seconds), 3),
         centroid=centroid,
     )

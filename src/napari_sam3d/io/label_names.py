@@ -185,7 +185,7 @@ def label_volumes(labels: np.ndarray, grid: Grid) -> dict[int, float]:
     grid
         Where the voxels are.
     """
-    voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000
+    voxel_ml = grid.voxel_ml
     # nine digits are more than any voxel size has, and spare the reader 0.009000000000000001
     return {label: float(f"{n * voxel_ml:.9g}") for label, n in count_labels(labels).items()}
 

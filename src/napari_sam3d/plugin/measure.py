@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_sam3d.io.atomic import real_target, replacing
-from napari_sam3d.volume import Window
+from napari_sam3d.volume import Grid, Window
 
 HEADER = ("id", "name", "volume_ml", "longest_diameter_mm", "mean_intensity", "voxels")
 
@@ -54,16 +54,16 @@ def measure(mask: np.ndarray, image: np.ndarray, affine: np.ndarray) -> Measures
     box = bounding_box(mask)
     if box is None:
         return Measures()
+    grid = Grid(mask.shape, affine)
     mask = mask[box]
-    edges = np.asarray(affine, float)[:3, :3]
     voxels = int(np.count_nonzero(mask))
     values = np.asarray(image[box])[mask]
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     return Measures(
         voxels,
-        voxels * float(abs(np.linalg.det(edges))) / 1000,
-        longest_diameter(mask, edges),
+        voxels * grid.voxel_ml,
+        longest_diameter(mask, grid.affine[:3, :3]),
         float(values.mean(dtype=np.float64)) if values.size else float("nan"),
     )
 
