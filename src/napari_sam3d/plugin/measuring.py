@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -16,6 +16,7 @@ from napari_sam3d.volume import Volume, Window
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_sam3d.plugin.hand_edits import Stroke
     from napari_sam3d.plugin.session import Session
 
 
@@ -42,6 +43,7 @@ class Measuring(QObject):
         self._windows: dict[int, Window] = {}
         self._due: dict[int, None] = {}
         self._labels: Labels | None = None
+        self._strokes: tuple[Stroke, ...] = ()
         self._volume: Volume | None = None
         self._running = False
         self._active = False
@@ -50,12 +52,13 @@ class Measuring(QObject):
         self._done.connect(self._on_done)
         session.changed.connect(self._look)
         session.mask_changed.connect(self._on_mask)
+        session.hand.changed.connect(self._on_hand)
         self._look()
 
     def set_active(self, active: bool) -> None:
         """Whether anybody looks; the numbers of what changed meanwhile come then."""
         if active and not self._active:
-            # napari's own undo of a painted stroke says nothing
+            # that a mask was taken back by the undo of its layer, nobody says
             self._due.update(dict.fromkeys(self._windows))
         self._active = active
         self._next()
@@ -64,7 +67,7 @@ class Measuring(QObject):
         """End the thread after its present object, and forget the session."""
         self._session.changed.disconnect(self._look)
         self._session.mask_changed.disconnect(self._on_mask)
-        self._follow(None)
+        self._session.hand.changed.disconnect(self._on_hand)
         self._active = False
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -77,19 +80,14 @@ class Measuring(QObject):
         """Begin again when the layer or the image is another one."""
         session = self._session
         if session.labels != self._labels or session.volume is not self._volume:
-            self._follow(session.labels)
+            self._labels = session.labels
+            self._strokes = ()
             self._volume = session.volume
             self._round += 1
             self.values, self._windows, self._due = {}, {}, {}
             for number in session.objects if session.labels is not None else ():
                 self._on_mask(number)
-
-    def _follow(self, labels: Labels | None) -> None:
-        if self._labels is not None:
-            self._labels.events.paint.disconnect(self._on_paint)
-        self._labels = labels
-        if labels is not None:
-            labels.events.paint.connect(self._on_paint)
+            self._on_hand()
 
     def _on_mask(self, number: int) -> None:
         self._look()
@@ -104,14 +102,16 @@ class Measuring(QObject):
         if number in self._windows:
             self._changed(self._windows[number])
 
-    def _on_paint(self, event: Any) -> None:
-        if self._labels is None:
-            return
-        for atom in event.value:
-            window = _window(atom, self._labels.data.shape)
-            if self._labels.selected_label in self._session.objects:
-                self._widen(self._labels.selected_label, window)
-            self._changed(window)
+    def _on_hand(self) -> None:
+        """Measure where strokes came, were undone or done again."""
+        self._look()
+        before, self._strokes = self._strokes, tuple(self._session.hand.edits.done)
+        for stroke in {*before} ^ {*self._strokes}:
+            for block in stroke.blocks:
+                for number in np.unique([block.before[block.mask], block.after[block.mask]]):
+                    if number in self._session.objects:
+                        self._widen(int(number), block.window)
+                self._changed(block.window)
 
     def _widen(self, number: int, window: Window) -> None:
         if all(s.stop > s.start for s in window):
@@ -167,19 +167,3 @@ class Measuring(QObject):
             self.values[number] = result
             self.measured.emit()
         self._next()
-
-
-def _window(atom: Any, shape: tuple[int, ...]) -> Window:
-    """Where a stroke of a brush changed voxels; everywhere when that is not said."""
-    indices = atom[0] if isinstance(atom, tuple) else getattr(atom, "slice_key", ())
-    if len(indices) != 3:
-        indices = tuple(slice(0, n) for n in shape)
-    z, y, x = (_span(index, n) for index, n in zip(indices, shape, strict=True))
-    return z, y, x
-
-
-def _span(index: Any, length: int) -> slice:
-    if isinstance(index, slice):
-        return slice(*index.indices(length)[:2])
-    index = np.asarray(index)
-    return slice(int(index.min()), int(index.max()) + 1) if index.size else slice(0, 0)

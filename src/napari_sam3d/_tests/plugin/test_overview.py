@@ -95,6 +95,10 @@ def test_the_table_follows_clicks_undo_and_paint(viewer, image, dock, qtbot) -> 
     labels.paint((20, 33, 35), 1)
     assert (labels.data[20] == 1).any()
     qtbot.waitUntil(lambda: shown(dock)[0][2].voxels > 123 and as_painted(dock, image))
+    labels.undo()
+    qtbot.waitUntil(lambda: shown(dock)[0][2].voxels == 123 and as_painted(dock, image))
+    labels.redo()
+    qtbot.waitUntil(lambda: shown(dock)[0][2].voxels > 123 and as_painted(dock, image))
 
 
 def test_a_row_continues_its_object_and_a_name_is_typed(viewer, image, dock, qtbot) -> None:
