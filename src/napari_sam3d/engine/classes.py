@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +22,7 @@ from napari_sam3d.engine.models.sam3d_adapter.automatic import (
     window_count,
 )
 from napari_sam3d.engine.orientation import Orientation
-from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
+from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste, run_steps
 from napari_sam3d.engine.resample import inside, resample
 from napari_sam3d.prompts import Box, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -74,35 +73,24 @@ class ClassPredictor(Predictor):
             return self._slices(volume, None, cancelled, progress)
         return self._windows(volume, cancelled, progress)
 
-    def predict(
+    def _predict(
         self,
         volume: Volume,
         prompts: Prompts,
-        previous: Prediction | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
+        previous: Prediction | None,
+        cancelled: Callable[[], bool],
     ) -> Prediction:
-        """Mask of what is in a box; `previous` is not used.
-
-        Raises
-        ------
-        ValueError
-            When there are points or no box, which these networks do not know.
-        Cancelled
-            When `cancelled()` became true on the way.
-        """
+        """Mask of what is in a box; `previous` is not used."""
         if prompts.points or prompts.box is None or "box" not in self.spec.prompts:
             known = "a box, or no prompt" if "box" in self.spec.prompts else "no prompt"
             raise ValueError(f"{self.spec.name} takes {known}; it cannot use points.")
-        started = time.perf_counter()
-        prompts.check(volume.grid, volume.name)
         found = self._slices(volume, prompts.box, cancelled, lambda share: None) > 0
         low, high = prompts.box.voxels()
         z, y, x = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
         mask = found[z, y, x]
-        seconds = time.perf_counter() - started
         logits = mask.astype(np.float32) * 2 - 1
         patch = volume.grid.window((z, y, x))
-        return Prediction(mask, (z, y, x), patch, logits, 1.0, seconds, graded=False)
+        return Prediction(mask, (z, y, x), patch, logits, 1.0, graded=False)
 
     def _slices(
         self, volume: Volume, box: Box | None, cancelled: Callable[[], bool], progress: Told
@@ -127,14 +115,7 @@ class ClassPredictor(Predictor):
             device=self.device,
             precision=self.precision,
         )
-        while True:
-            if cancelled():
-                steps.close()
-                raise Cancelled
-            try:
-                progress(next(steps))
-            except StopIteration as stop:
-                return self._orientation.turn_array_back(stop.value)
+        return self._orientation.turn_array_back(run_steps(steps, cancelled, progress))
 
     def _boxes(self, box: Box, shape: tuple[int, ...], turned: tuple[int, ...]) -> np.ndarray:
         """A box per slice (n, 4) as (x0, y0, x1, y1); not-a-number where there is none."""

@@ -49,6 +49,12 @@ def next_click(
     return Point((float(z), float(y), float(x)), bool(reference[z, y, x]))
 
 
+def deepest(mask: np.ndarray) -> np.ndarray | None:
+    """A voxel (z, y, x) deep inside the largest part of a mask; None when it has no voxel."""
+    point = next_click(np.zeros_like(mask), mask)
+    return None if point is None else np.array(point.position_voxel)
+
+
 def largest_component(error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest 26-connected component, cropped to its box, and the first corner of the box."""
     labels = cc3d.connected_components(error, connectivity=26)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.growth import agrees, next_patch, seed_in
@@ -74,17 +74,14 @@ class FixedPredictor(Predictor):
         self._orientation = Orientation(spec.axes)
         self._embeddings = EmbeddingCache(_CACHED_BYTES)
 
-    @torch.inference_mode()
-    def predict(
+    def _predict(
         self,
         volume: Volume,
         prompts: Prompts,
-        previous: Prediction | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
+        previous: Prediction | None,
+        cancelled: Callable[[], bool],
     ) -> Prediction:
         """Mask of the object that the prompts mean."""
-        started = time.perf_counter()
-        prompts.check(volume.grid, volume.name)
         positions, labels = prompts.arrays()
         grid = working_grid(volume, self.spec)
         points = grid.to_voxel(volume.grid.to_world(positions))
@@ -97,10 +94,12 @@ class FixedPredictor(Predictor):
         def look(start: Shape3, seed: np.ndarray | None, known: Tensor | None) -> View:
             if cancelled():
                 raise Cancelled
+            if known is None and seed is None and previous is not None:
+                known, seed = self._given(previous, grid, start)
             return self._look(volume, grid, start, _Asked(points, labels, box, seed, known))
 
         views = previous.views if previous is not None else ()
-        start, logits = self._start(grid, points, labels, box, views)
+        start, logits = self._start(grid, points, labels, box, previous)
         union = Union(look(start, None, logits))
         for point in points[labels == 1][::-1]:  # far ones that no patch shows yet
             if not any(_room(view, point) >= 0 for view in union.views):
@@ -122,10 +121,23 @@ class FixedPredictor(Predictor):
                 union.add(view)
         patch, probability = union.grid(grid), union.probability
         mask, window = paste(probability, patch, volume.grid, self.settings.threshold, outside=0.0)
-        seconds = time.perf_counter() - started
         score = float(np.mean([view.score for view in union.views]))
         on_patch = torch.logit(probability, 1e-6).numpy()
-        return Prediction(mask, window, patch, on_patch, score, seconds, tuple(union.views))
+        return Prediction(mask, window, patch, on_patch, score, views=tuple(union.views))
+
+    def _given(
+        self, previous: Prediction, grid: Grid, start: Shape3
+    ) -> tuple[Tensor | None, np.ndarray | None]:
+        """A mask that the network did not make, as if it had, and a point inside, on a patch."""
+        if previous.views and all(view.logits is not None for view in previous.views):
+            return None, None
+        shape = self.spec.patch_shape
+        patch = grid.window(_window(start, shape))
+        on_patch = resample(torch.from_numpy(previous.logits), previous.patch, patch, fill=-8.0)
+        turned = self._orientation.turn(on_patch)[None, None]
+        shown = self.spec.mask_shape or tuple(turned.shape[2:])
+        known = F.interpolate(turned, shown, mode="trilinear").to(self.device)
+        return known, deepest((on_patch > 0).numpy())
 
     def _start(
         self,
@@ -133,15 +145,20 @@ class FixedPredictor(Predictor):
         points: np.ndarray,
         labels: np.ndarray,
         box: np.ndarray | None,
-        views: tuple[View, ...],
+        previous: Prediction | None,
     ) -> tuple[Shape3, Tensor | None]:
         """The first patch to look at, and the logits that are known there.
 
         A later click goes to the patch that shows it best. A positive one that none shows well,
         and a first one, gets a patch of its own.
         """
+        views = previous.views if previous is not None else ()
         if box is not None and (not views or not len(points)):
             return self._centred(grid, box), None
+        if not views and previous is not None and len(points):
+            newest = self._centred(grid, points[-1:])
+            if labels[-1] == 1 or self._given(previous, grid, newest)[1] is not None:
+                return newest, None
         if not views:
             positives = points[labels == 1]
             together = (np.ptp(positives, axis=0) < self.spec.patch_shape).all()

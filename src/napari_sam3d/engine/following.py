@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,21 +47,18 @@ class FollowingPredictor(Predictor):
         super().__init__(model, spec, settings)
         self._embeddings = EmbeddingCache(_CACHED_BYTES)
 
-    @torch.inference_mode()
-    def predict(
+    def _predict(
         self,
         volume: Volume,
         prompts: Prompts,
-        previous: Prediction | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
+        previous: Prediction | None,
+        cancelled: Callable[[], bool],
     ) -> Prediction:
         """Mask of the object that the prompts mean.
 
         At first the mean over patches of several sizes counts. Later clicks start from the patch
         and the mask of `previous`, and the patch follows the new mask.
         """
-        started = time.perf_counter()
-        prompts.check(volume.grid, volume.name)
         positions, labels = prompts.arrays()
         positives = positions[labels == 1]
 
@@ -85,9 +81,7 @@ class FollowingPredictor(Predictor):
         threshold = self.settings.threshold
         cut = float(np.log(threshold / (1 - threshold)))
         mask, window = paste(view.logits, view.patch, volume.grid, cut, outside=-20.0)
-        seconds = time.perf_counter() - started
-        logits = view.logits.cpu().numpy()
-        return Prediction(mask, window, view.patch, logits, view.score, seconds)
+        return Prediction(mask, window, view.patch, view.logits.cpu().numpy(), view.score)
 
     def _look(
         self,

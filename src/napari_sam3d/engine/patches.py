@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from napari_sam3d.volume import Grid, Shape3
+from napari_sam3d.volume import Grid, Shape3, Window
 
 MARGIN = 1.6  # patch edge over object edge; what the default model saw most in training
 _THINNEST = 0.25  # shortest patch edge over the longest, in millimetres
@@ -27,6 +27,13 @@ def zoom_patches(grid: Grid, positives: np.ndarray, shape: Shape3) -> Iterator[G
         if edge >= whole:
             return
         edge *= _STEP
+
+
+def mask_patch(grid: Grid, window: Window, shape: Shape3) -> Grid:
+    """The patch that suits an object that fills a window of the volume."""
+    low = np.array([part.start for part in window]) - 0.5
+    high = np.array([part.stop for part in window]) - 0.5
+    return _patch(grid, (low + high) / 2, MARGIN * (high - low) * np.asarray(grid.spacing), shape)
 
 
 def fit_patch(grid: Grid, patch: Grid, mask: np.ndarray, positives: np.ndarray) -> Grid | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.devices import choose_precision
+from napari_sam3d.engine.merging import anchored, merge
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.engine.union import View
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume, Window
+
+_Step = TypeVar("_Step")
+_Result = TypeVar("_Result")
 
 
 class Cancelled(Exception):
@@ -44,6 +49,8 @@ class Prediction:
         What was said about each patch, for networks with patches of fixed voxel size.
     graded
         Whether `logits` grade the voxels, so that another threshold gives another mask.
+    trusted
+        Whether its mask was given, not predicted: later prompts change it about themselves only.
     """
 
     mask: np.ndarray
@@ -51,9 +58,10 @@ class Prediction:
     patch: Grid
     logits: np.ndarray
     score: float
-    seconds: float
+    seconds: float = 0.0
     views: tuple[View, ...] = ()
     graded: bool = True
+    trusted: bool = False
 
     def full(self, shape: tuple[int, int, int]) -> np.ndarray:
         """The mask on the whole volume, bool (z, y, x)."""
@@ -78,7 +86,6 @@ class Predictor(ABC):
         self.device = next(model.parameters()).device
         self.precision = choose_precision(settings.precision, self.device)
 
-    @abstractmethod
     def predict(
         self,
         volume: Volume,
@@ -106,6 +113,47 @@ class Predictor(ABC):
         Cancelled
             When `cancelled()` became true on the way.
         """
+        started = time.perf_counter()
+        if previous is not None and previous.trusted:
+            prompts = anchored(prompts, previous)
+        prompts.check(volume.grid, volume.name)
+        with torch.inference_mode():
+            prediction = self._predict(volume, prompts, previous, cancelled)
+        if previous is not None and previous.trusted:
+            prediction = merge(previous, prediction, prompts, volume.grid)
+        return replace(prediction, seconds=time.perf_counter() - started)
+
+    @abstractmethod
+    def _predict(
+        self,
+        volume: Volume,
+        prompts: Prompts,
+        previous: Prediction | None,
+        cancelled: Callable[[], bool],
+    ) -> Prediction:
+        """As `predict`, whose prompts are inside the volume; its `seconds` are nobody's."""
+
+
+def run_steps(
+    steps: Generator[_Step, None, _Result],
+    cancelled: Callable[[], bool],
+    progress: Callable[[_Step], object] = lambda step: None,
+) -> _Result:
+    """What a generator returns at its end; `progress` hears what it yields on the way.
+
+    Raises
+    ------
+    Cancelled
+        When `cancelled()` became true between two steps.
+    """
+    while True:
+        if cancelled():
+            steps.close()
+            raise Cancelled
+        try:
+            progress(next(steps))
+        except StopIteration as stop:
+            return stop.value
 
 
 def rethreshold(prediction: Prediction, grid: Grid, threshold: float) -> Prediction:

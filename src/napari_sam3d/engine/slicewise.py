@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.models.sam_slices import (
@@ -15,7 +13,7 @@ from napari_sam3d.engine.models.sam_slices import (
     VolumeSlices,
     segment_steps,
 )
-from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor
+from napari_sam3d.engine.prediction import Prediction, Predictor, run_steps
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
@@ -38,17 +36,14 @@ class SlicePredictor(Predictor):
         super().__init__(model, spec, settings)
         self._slices: tuple[Volume, VolumeSlices] | None = None
 
-    @torch.inference_mode()
-    def predict(
+    def _predict(
         self,
         volume: Volume,
         prompts: Prompts,
-        previous: Prediction | None = None,
-        cancelled: Callable[[], bool] = lambda: False,
+        previous: Prediction | None,
+        cancelled: Callable[[], bool],
     ) -> Prediction:
         """Mask of the object that the prompts mean; `previous` is not used."""
-        started = time.perf_counter()
-        prompts.check(volume.grid, volume.name)
         if prompts.box is None and self.model.boxes_only:
             raise ValueError(f"{self.spec.name} takes a box, not points.")
         if self._slices is None or self._slices[0].data is not volume.data:
@@ -65,21 +60,10 @@ class SlicePredictor(Predictor):
         asked = VolumePrompts(slice_axis(volume.grid, self.settings.slices), points, labels, box)
         threshold = self.settings.threshold
         steps = segment_steps(self._slices[1], asked, float(np.log(threshold / (1 - threshold))))
-        while True:
-            if cancelled():
-                steps.close()
-                raise Cancelled
-            try:
-                next(steps)
-            except StopIteration as stop:
-                found = stop.value
-                break
-        seconds = time.perf_counter() - started
+        found = run_steps(steps, cancelled)
         patch = volume.grid.window(found.window) if found.mask.size else volume.grid
         logits = found.mask.astype(np.float32) * 2 - 1
-        return Prediction(
-            found.mask, found.window, patch, logits, found.score, seconds, graded=False
-        )
+        return Prediction(found.mask, found.window, patch, logits, found.score, graded=False)
 
 
 def slice_axis(grid: Grid, slices: str = "auto") -> int:

@@ -26,14 +26,14 @@ class View:
         (d, h, w) on the patch, 0 to 1.
     logits
         (1, 1, d, h, w) in the axes and the resolution of the network, to be shown to it again
-        with the next click on this patch.
+        with the next click on this patch; None when the mask was changed since.
     score
         Expected IoU of the mask.
     """
 
     start: Shape3
     probability: Tensor
-    logits: Tensor
+    logits: Tensor | None
     score: float
 
     @property

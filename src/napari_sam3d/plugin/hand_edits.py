@@ -157,7 +157,10 @@ class HandEdits:
                 if share.any():
                     logits = previous.logits.copy() if logits is None else logits
                     logits += np.abs(share) * (np.sign(share) * _SURE - logits)
-        return previous if logits is None else replace(previous, logits=logits)
+        if logits is None:
+            return previous
+        views = tuple(replace(view, logits=None) for view in previous.views)
+        return replace(previous, logits=logits, views=views)
 
 
 def _say(out: np.ndarray, block: Block, part: Window | EllipsisType, object_id: int) -> None:

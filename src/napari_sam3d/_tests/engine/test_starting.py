@@ -1,0 +1,93 @@
+"""Masks from elsewhere that later prompts change about themselves only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam3d._tests.engine.test_fixed import predictor as fixed
+from napari_sam3d._tests.engine.test_predictor import predictor as following
+from napari_sam3d.catalog import model_spec
+from napari_sam3d.engine.merging import logits_of
+from napari_sam3d.engine.prediction import Prediction
+from napari_sam3d.engine.starting import prediction_of_mask
+from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.volume import Grid, Volume
+
+SHAPE = (32, 32, 64)
+NEAR = (slice(8, 20), slice(8, 20), slice(6, 24))
+FAR = (slice(10, 18), slice(8, 20), slice(32, 48))
+
+
+def two_blocks() -> tuple[Volume, np.ndarray, np.ndarray]:
+    near, far = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    near[NEAR], far[FAR] = True, True
+    image = (1000 * (near | far)).astype(np.int16)
+    return Volume(image, Grid.from_spacing(SHAPE, (1, 1, 1)), "blocks"), near, far
+
+
+def given(full: np.ndarray, volume: Volume, predictor) -> Prediction:
+    low, high = np.argwhere(full).min(0), np.argwhere(full).max(0) + 1
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return prediction_of_mask(full[z, y, x], (z, y, x), volume.grid, predictor.spec)
+
+
+def test_a_point_outside_adds_its_part_and_leaves_the_rest_as_it_was():
+    volume, near, far = two_blocks()
+    start = near.copy()
+    start[12:14, 12:14, 10:12] = False  # a hole, and a bump: no network here would leave them
+    start[8:11, 20:22, 8:12] = True
+    it = fixed()
+    prediction = it.predict(volume, Prompts((Point((14, 14, 40)),)), given(start, volume, it))
+    np.testing.assert_array_equal(prediction.full(SHAPE), start | far)
+    assert prediction.trusted and not prediction.graded
+
+    later = Prompts((Point((14, 14, 40)), Point((30, 30, 60), False)))
+    again = it.predict(volume, later, prediction)
+    np.testing.assert_array_equal(again.full(SHAPE), start | far)  # that one was right already
+
+
+def test_a_negative_point_takes_its_part_away():
+    class Nothing(type(fixed().model)):
+        def decode_masks(self, embedding, prompts):
+            masks = super().decode_masks(embedding, prompts)
+            return replace(masks, logits=torch.full_like(masks.logits, -10.0))
+
+    volume, near, far = two_blocks()
+    it = fixed()
+    it.model = Nothing().eval()
+    prompts = Prompts((Point((14, 14, 40), False),))
+    prediction = it.predict(volume, prompts, given(near | far, volume, it))
+    np.testing.assert_array_equal(prediction.full(SHAPE), near)
+    assert sorted(it.model.asked[0].labels[0].tolist()) == [0, 1]  # and one inside of the mask
+
+
+def test_points_that_are_fulfilled_change_nothing():
+    volume, near, far = two_blocks()
+    for it in (fixed(), following()):
+        start = given(near, volume, it)
+        prompts = Prompts((Point((14, 14, 14)), Point((2, 2, 60), False)))
+        prediction = it.predict(volume, prompts, start)
+        np.testing.assert_array_equal(prediction.full(SHAPE), near)
+
+
+def test_networks_are_shown_the_mask():
+    volume, near, _ = two_blocks()
+    it = fixed(mask_shape=(8, 8, 8))
+    it.predict(volume, Prompts((Point((14, 14, 14)),)), given(near, volume, it))
+    shown = it.model.asked[0].mask
+    assert shown.shape == (1, 1, 8, 8, 8)
+    middle, corner = shown[0, 0, 3:5, 3:5, 3:5], shown[0, 0, -1, -1, -1]
+    assert float(middle.min()) > 0 and float(corner) == pytest.approx(-8)
+
+
+def test_the_patch_of_a_network_that_follows_holds_the_mask():
+    volume, near, _ = two_blocks()
+    start = prediction_of_mask(near[NEAR], NEAR, volume.grid, model_spec("compact"))
+    ends = start.patch.to_voxel(volume.grid.to_world(np.array([[8, 8, 6], [19, 19, 23]])))
+    assert (ends > 0).all() and (ends < np.array(start.patch.shape) - 1).all()
+    back = logits_of(start.logits > 0, start.patch, volume.grid.window(NEAR))
+    assert (back > 0).mean() > 0.9
