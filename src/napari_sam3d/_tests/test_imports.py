@@ -48,6 +48,15 @@ def test_the_plugin_starts_without_torch(module):
     assert loaded_by(f"import napari_sam3d.plugin.{module}", *SLOW) == ""
 
 
+def test_the_list_of_models_needs_no_network_library():
+    code = (
+        "from napari_sam3d.catalog import MODELS\n"
+        "from napari_sam3d.plugin.availability import describe, entry\n"
+        "[(entry(spec), describe(spec)) for spec in MODELS.values()]"
+    )
+    assert loaded_by(code, *SLOW, "pooch", "requests") == ""
+
+
 def test_public_names_resolve():
     for name in napari_sam3d.__all__:
         assert getattr(napari_sam3d, name) is not None

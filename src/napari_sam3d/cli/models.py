@@ -88,12 +88,11 @@ def row(spec: ModelSpec) -> dict[str, object]:
 
 def state(spec: ModelSpec) -> str:
     """Where the weights are: built in, here, to download or to be added."""
-    from napari_sam3d.engine.fetch import models_folder
+    from napari_sam3d.engine.places import is_here
 
     if spec.weights.shipped:
         return "built in"
-    # engine.weights knows, too, but brings torch, which takes a second
-    if (models_folder() / spec.weights.file).is_file():
+    if is_here(spec):
         return "here"
     return "to download" if spec.weights.url else "to be added"
 

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from napari_sam3d.engine.places import ZIP, is_safetensors
+
 Checkpoint = Mapping[str, Any]
 
-_ZIP = b"PK\x03\x04"
 # 3DSAM-adapter keeps its best loss as a number of numpy's; neither class can run code
 _SCALAR: Any = np.float32(0).__reduce__()[0]
 _ALLOWED: list[Any] = [
@@ -45,7 +46,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path.name} is damaged ({error}); fetch it again.") from error
     with path.open("rb") as file:
-        zipped = file.read(4) == _ZIP
+        zipped = file.read(4) == ZIP
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -63,15 +64,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(found, Mapping):
         raise ValueError(f"{path.name} holds a {type(found).__name__}, not named tensors.")
     return found
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file is safetensors by what it holds; in doubt its name counts."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{" and not start.startswith(_ZIP):
-        return True
-    return path.suffix == ".safetensors" and not start.startswith(_ZIP)
 
 
 def recognise(checkpoint: Checkpoint, name: str) -> str:

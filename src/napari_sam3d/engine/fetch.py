@@ -12,6 +12,7 @@ import pooch
 import requests
 
 from napari_sam3d.catalog import Weights
+from napari_sam3d.engine.places import models_folder
 
 Progress = Callable[[int, int], None]
 """Told the bytes done and the bytes in all, 0 when unknown; what it raises ends the download."""
@@ -21,12 +22,6 @@ _PIECE = 1 << 16  # bytes; at most so many are lost when a connection breaks
 _TIMEOUT_S = 30
 _UNDER_WAY: dict[Path, threading.Lock] = {}
 """Two threads never write the same part; the second finds the file when its turn comes."""
-
-
-def models_folder() -> Path:
-    """Where weights are kept: $NAPARI_SAM3D_MODELS, or a folder in the user's cache."""
-    chosen = os.environ.get("NAPARI_SAM3D_MODELS")
-    return Path(chosen) if chosen else Path(pooch.os_cache("napari-sam3d")) / "models"
 
 
 def fetch(weights: Weights, progress: Progress = lambda done, total: None) -> Path:

@@ -14,13 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.checkpoints import (
-    Checkpoint,
-    is_safetensors,
-    read_checkpoint,
-    recognise,
-)
+from napari_sam3d.engine.checkpoints import Checkpoint, read_checkpoint, recognise
 from napari_sam3d.engine.models.base import PromptableModel
+from napari_sam3d.engine.places import is_safetensors
 from napari_sam3d.io.atomic import real_target, replacing
 
 OURS = "napari-sam3d model"
@@ -126,15 +122,6 @@ def save_adapters(
         {"base": str(base.absolute())} if base else {}
     )
     _save(dict(checkpoint), metadata, path)
-
-
-def base_of(path: Path) -> Path | None:
-    """The SAM file that `save_adapters` was told of."""
-    if not is_safetensors(path):
-        return None
-    with safe_open(path, framework="pt") as file:
-        base = (file.metadata() or {}).get("base")
-    return None if base is None else Path(base)
 
 
 def sam_size(checkpoint: Checkpoint, name: str) -> str:

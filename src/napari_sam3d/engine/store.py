@@ -10,10 +10,10 @@ from pathlib import Path
 
 from napari_sam3d.catalog import MODELS, ModelSpec, model_spec
 from napari_sam3d.engine.checkpoints import Checkpoint, read_checkpoint
-from napari_sam3d.engine.fetch import Progress, models_folder
+from napari_sam3d.engine.fetch import Progress
+from napari_sam3d.engine.places import base_of, weights_file
 from napari_sam3d.engine.releases import (
     Parts,
-    base_of,
     build,
     read_parts,
     sam_size,
@@ -112,7 +112,7 @@ def add(
     """
     brought = _bring(path, base, progress)
     spec = choose_row(path, brought.parts, brought.sha256, name)
-    target = models_folder() / spec.weights.file
+    target = weights_file(spec)
     if spec.weights.url is None:
         _write(brought, target)
     elif not (target.exists() and target.samefile(path)):

@@ -11,9 +11,10 @@ import torch
 
 from napari_sam3d.catalog import MODELS, ModelSpec, model_spec
 from napari_sam3d.engine.checkpoints import read_checkpoint
-from napari_sam3d.engine.fetch import Progress, fetch, models_folder
+from napari_sam3d.engine.fetch import Progress, fetch
 from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.releases import Parts, base_of, build, fitted, read_parts, sam_size
+from napari_sam3d.engine.places import base_of, weights_file
+from napari_sam3d.engine.releases import Parts, build, fitted, read_parts, sam_size
 
 
 def load_model(
@@ -69,18 +70,13 @@ def weights_path(spec: ModelSpec, progress: Progress = lambda done, total: None)
         return Path(str(files("napari_sam3d.engine.models").joinpath(spec.weights.file)))
     if spec.weights.url is not None:
         return fetch(spec.weights, progress)
-    path = models_folder() / spec.weights.file
+    path = weights_file(spec)
     if not path.is_file():
         raise ValueError(
             f"The weights of {spec.name} have no public address: get them from "
             f"{spec.weights.page} and run `napari-sam3d models add FILE --as {spec.name}`."
         )
     return path
-
-
-def is_here(spec: ModelSpec) -> bool:
-    """Whether the weights are on this machine."""
-    return spec.weights.shipped or (models_folder() / spec.weights.file).is_file()
 
 
 def check_sum(path: Path, sha256: str | None) -> None:

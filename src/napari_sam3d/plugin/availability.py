@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
+
+from safetensors import SafetensorError
 
 from napari_sam3d.catalog import ModelSpec, model_spec
+from napari_sam3d.engine.places import base_of, is_here, weights_file
 
 
 class Where(Enum):
@@ -21,7 +23,7 @@ def where(spec: ModelSpec) -> Where:
     """Where the weights are now, those that they build on included."""
     if spec.weights.shipped:
         return Where.BUILT_IN
-    if not _path(spec).is_file():
+    if not is_here(spec):
         return Where.ADD if spec.weights.url is None else Where.DOWNLOAD
     base = _base(spec)
     return Where.HERE if base is None else where(base)
@@ -109,26 +111,17 @@ def _takes(spec: ModelSpec) -> str:
 
 def _download(spec: ModelSpec) -> str:
     """How much is to be downloaded; empty when nobody knows."""
-    base = _base(spec) if _path(spec).is_file() else None
+    base = _base(spec) if is_here(spec) else None
     size = (base or spec).weights.size
     return "" if size is None else f"{size / 1e6:.0f} MB"
-
-
-def _path(spec: ModelSpec) -> Path:
-    from napari_sam3d.engine.fetch import models_folder
-
-    return models_folder() / spec.weights.file
 
 
 def _base(spec: ModelSpec) -> ModelSpec | None:
     """The model that weights build on, unless its file was named when they were added."""
     if spec.weights.base is None:
         return None
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(_path(spec), framework="np") as file:
-            named = (file.metadata() or {}).get("base")
+        named = base_of(weights_file(spec))
     except (OSError, SafetensorError):
         return None  # loading it says what is wrong
     return None if named else model_spec(spec.weights.base)

@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from napari_sam3d.catalog import Weights
-from napari_sam3d.engine.fetch import fetch, models_folder
+from napari_sam3d.engine.fetch import fetch
+from napari_sam3d.engine.places import models_folder
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 

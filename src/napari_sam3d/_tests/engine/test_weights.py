@@ -20,9 +20,10 @@ from napari_sam3d._tests.tiny_checkpoints import (
     tiny_sam_med3d,
 )
 from napari_sam3d.catalog import model_spec
+from napari_sam3d.engine.places import is_here
 from napari_sam3d.engine.releases import Parts, read_parts
 from napari_sam3d.engine.store import add, choose_row
-from napari_sam3d.engine.weights import check_sum, is_here, load_model, weights_path
+from napari_sam3d.engine.weights import check_sum, load_model, weights_path
 
 OF_SIZES = ("sizes of the network", "is no MA-SAM", "adapters were tuned on")
 """What is said of a tensor without which nobody knows what network it is."""

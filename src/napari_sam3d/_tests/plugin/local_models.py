@@ -14,7 +14,7 @@ import pytest
 from napari_sam3d._tests import tiny_checkpoints as tiny
 from napari_sam3d.catalog import MODELS
 from napari_sam3d.engine import store
-from napari_sam3d.engine.fetch import models_folder
+from napari_sam3d.engine.places import models_folder
 
 FIRST = 1 << 18
 """Bytes that the server sends before it waits."""

@@ -17,7 +17,7 @@ from napari_sam3d._tests.plugin.local_models import FIRST, SlowServer, put, rele
 from napari_sam3d._tests.tiny_checkpoints import save_tiny, tiny_ma_sam
 from napari_sam3d.catalog import MODELS
 from napari_sam3d.engine import fixed
-from napari_sam3d.engine.fetch import models_folder
+from napari_sam3d.engine.places import models_folder
 from napari_sam3d.engine.releases import save_adapters
 from napari_sam3d.plugin import questions
 from napari_sam3d.plugin.availability import Where, entry, where
@@ -332,7 +332,7 @@ def test_a_file_is_added_in_the_dock(viewer, phantom, dock, qtbot, folder, monke
     monkeypatch.setattr(questions, "choose", which)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(file), ""))
     choose(dock, "sam3d_adapter_colon")
-    dock.controls.add_weights.click()
+    dock.model.add_weights.click()
     ((text, options),) = asked
     assert text == "last.pth.tar does not tell what it was made for."
     assert options[0].startswith("sam3d_adapter_colon: ") and len(options) == 4
@@ -348,17 +348,17 @@ def test_a_wrong_file_is_one_sentence_and_the_dialog_may_be_left(dock, folder, m
     file = folder / "notes.pth"
     file.write_text("no weights")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(file), ""))
-    dock.controls.add_weights.click()
+    dock.model.add_weights.click()
     (sentence,) = sentences()
     assert sentence.startswith("notes.pth is no file of weights")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))
-    dock.controls.add_weights.click()
+    dock.model.add_weights.click()
     assert len(sentences()) == 1 and dock.value().model == "compact"
 
 
 def test_the_list_says_where_weights_are_and_what_models_take(dock, give) -> None:
     give("sam3d_adapter_kits")
-    dock._model_list.refresh()
+    dock.model.refresh()
     box = dock.form.row("model").native
     texts = {box.itemData(n): box.itemText(n) for n in range(box.count())}
     assert list(texts) == list(MODELS)
