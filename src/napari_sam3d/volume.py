@@ -169,12 +169,15 @@ class Volume:
         What messages call it: a file or a layer.
     source
         The NIfTI file it came from, when there is one; exports copy its header.
+    coarser
+        The same image with larger voxels, finest first, where it is stored so, too.
     """
 
     data: np.ndarray
     grid: Grid
     name: str = "volume"
     source: NiftiSource | None = field(default=None, repr=False)
+    coarser: tuple[Volume, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape) != self.grid.shape:
@@ -182,3 +185,9 @@ class Volume:
                 f"{self.name}: the array has shape {tuple(self.data.shape)}, "
                 f"its grid {self.grid.shape}."
             )
+
+    def at(self, spacing: Sequence[float]) -> Volume:
+        """The coarsest of its levels whose voxels are no larger than this, in millimetres."""
+        wanted = np.asarray(spacing) * (1 + 1e-6)
+        fit = (it for it in reversed(self.coarser) if (np.asarray(it.grid.spacing) <= wanted).all())
+        return next(fit, self)

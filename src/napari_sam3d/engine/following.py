@@ -17,6 +17,7 @@ from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
 from napari_sam3d.engine.patches import fit_patch, zoom_patches
+from napari_sam3d.engine.pieces import affordable
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import normalise, resample
 from napari_sam3d.prompts import Prompts
@@ -68,7 +69,9 @@ class FollowingPredictor(Predictor):
             return self._look(volume, patch, positions, labels, earlier)
 
         if previous is None:
-            patches = zoom_patches(volume.grid, positives, self.spec.patch_shape)
+            patches = affordable(
+                volume, zoom_patches(volume.grid, positives, self.spec.patch_shape)
+            )
             view = consensus([look(patch, None) for patch in patches], volume.grid, positives)
         else:
             view = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
@@ -110,7 +113,8 @@ class FollowingPredictor(Predictor):
         """The encoded patch, from the cache when this volume was seen there before."""
 
         def encode() -> Any:
-            image = normalise(resample(volume.data, volume.grid, patch))
+            seen = volume.at(patch.spacing)
+            image = normalise(resample(seen.data, seen.grid, patch))
             with autocast(self.device, self.precision):
                 return self.model.encode_image(image[None, None].to(self.device))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_sam3d.engine.pieces import PIECE, averaged, picked, read
 from napari_sam3d.volume import Grid
 
 _ALIGNED = 1e-6  # voxels of shear or rotation per voxel below which two grids share their axes
@@ -31,7 +33,8 @@ def resample(
     Parameters
     ----------
     image
-        (z, y, x) array on `source`, any real dtype.
+        (z, y, x) array on `source`, any real dtype; it may be a dask array, whose chunks are read
+        a few at a time.
     source, target
         Grids with one world.
     fill
@@ -55,24 +58,34 @@ def resample(
     margin = np.ceil(step).astype(int)
     start = np.clip(np.floor(reach.min(0)).astype(int) - margin, 0, np.asarray(source.shape) - 1)
     stop = np.clip(np.ceil(reach.max(0)).astype(int) + margin + 1, start + 1, source.shape)
-    block = image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    values = _as_float(block)
-    offset = offset - start
-
+    aligned = np.abs(linear - np.diag(np.diag(linear))).max() < _ALIGNED
+    size = stop - start
+    factors = [1, 1, 1]
     if average and not nearest:
-        factors = [max(1, min(int(s + 1e-6), n)) for s, n in zip(step, values.shape, strict=True)]
-        if max(factors) > 1:
-            values = _average(values, factors)
-            shrink = np.asarray(factors, float)
-            linear = linear / shrink[:, None]
-            offset = (offset - (shrink - 1) / 2) / shrink
-
-    if np.abs(linear - np.diag(np.diag(linear))).max() < _ALIGNED:
+        factors = [max(1, min(int(s + 1e-6), int(n))) for s, n in zip(step, size, strict=True)]
+    offset = offset - start
+    ways = []
+    if max(factors) > 1:
+        values = averaged(image, start, stop, factors)
+        shrink = np.asarray(factors, float)
+        linear = linear / shrink[:, None]
+        offset = (offset - (shrink - 1) / 2) / shrink
+        size = np.asarray(values.shape)
+    if aligned:
+        ways = [
+            _Way.along(linear[i, i], offset[i], target.shape[i], int(size[i]), nearest)
+            for i in range(3)
+        ]
+    if max(factors) == 1 and ways and size.prod() > PIECE and not isinstance(image, Tensor):
+        planes = [way.planes() for way in ways]
+        values = picked(image, [p + a for p, a in zip(planes, start, strict=True)])
+        ways = [way.among(p) for way, p in zip(ways, planes, strict=True)]
+    elif max(factors) == 1:
+        values = read(image, start, stop)
+    if ways:
         out = values
-        for axis in range(3):
-            out = _interpolate_axis(
-                out, axis, linear[axis, axis], offset[axis], target.shape[axis], nearest
-            )
+        for axis, way in enumerate(ways):
+            out = way.interpolate(out, axis)
     else:
         out = _interpolate_affine(values, linear, offset, target.shape, nearest)
     if fill is not None:
@@ -87,34 +100,54 @@ def inside(source: Grid, target: Grid) -> Tensor:
     return out > 0
 
 
-def _as_float(block: np.ndarray | Tensor) -> Tensor:
-    if isinstance(block, Tensor):
-        return block.float()
-    return torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """Between which voxels of an axis each new one lies.
 
+    Parameters
+    ----------
+    low, above
+        Their indices.
+    weight
+        How much of the second; None for nothing.
+    """
 
-def _average(values: Tensor, factors: list[int]) -> Tensor:
-    """Mean over blocks; the last block of an axis is filled up by repeating the border."""
-    pad: list[int] = []
-    for n, f in zip(reversed(values.shape), reversed(factors), strict=True):
-        pad += [0, -n % f]
-    padded = F.pad(values[None, None], pad, mode="replicate")
-    return F.avg_pool3d(padded, tuple(factors))[0, 0]
+    low: np.ndarray
+    above: np.ndarray
+    weight: np.ndarray | None
 
+    @classmethod
+    def along(cls, step: float, first: float, length: int, size: int, nearest: bool) -> _Way:
+        """New voxels at `first`, `first + step`, ... of an axis of `size` voxels."""
+        position = first + step * np.arange(length)
+        last = size - 1
+        if nearest:
+            closest = np.clip(np.floor(position + 0.5), 0, last).astype(int)
+            return cls(closest, closest, None)
+        position = np.clip(position, 0, last)
+        low = np.minimum(np.floor(position), max(last - 1, 0)).astype(int)
+        return cls(low, np.minimum(low + 1, last), position - low)
 
-def _interpolate_axis(
-    values: Tensor, axis: int, step: float, first: float, length: int, nearest: bool
-) -> Tensor:
-    position = first + step * torch.arange(length, dtype=torch.float64, device=values.device)
-    last = values.shape[axis] - 1
-    if nearest:
-        return values.index_select(axis, (position + 0.5).floor().clamp(0, last).long())
-    position = position.clamp(0, last)
-    low = position.floor().clamp(max=max(last - 1, 0)).long()
-    weight = (position - low).float().view([-1 if i == axis else 1 for i in range(3)])
-    below = values.index_select(axis, low)
-    above = values.index_select(axis, (low + 1).clamp(max=last))
-    return torch.lerp(below, above, weight.expand_as(below))
+    def planes(self) -> np.ndarray:
+        """Indices that are needed, rising."""
+        return np.union1d(self.low, self.above)
+
+    def among(self, planes: np.ndarray) -> _Way:
+        """The same way through an array of these planes alone."""
+        return replace(
+            self, low=np.searchsorted(planes, self.low), above=np.searchsorted(planes, self.above)
+        )
+
+    def interpolate(self, values: Tensor, axis: int) -> Tensor:
+        low, above = (torch.as_tensor(i, device=values.device) for i in (self.low, self.above))
+        below = values.index_select(axis, low)
+        if self.weight is None:
+            return below
+        weight = torch.as_tensor(self.weight, dtype=torch.float32, device=values.device)
+        shape = [-1 if i == axis else 1 for i in range(3)]
+        return torch.lerp(
+            below, values.index_select(axis, above), weight.view(shape).expand_as(below)
+        )
 
 
 def _interpolate_affine(
