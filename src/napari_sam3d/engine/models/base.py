@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -38,6 +39,17 @@ class Masks:
 
     logits: Tensor
     iou: Tensor
+
+
+def expected_iou(logits: Tensor) -> Tensor:
+    """The IoU (b,) of the mask above zero with an object drawn by the probabilities, about.
+
+    For networks without a trained head that tells it.
+    """
+    flat = logits.detach().flatten(1)
+    inside, chance = flat > 0, torch.sigmoid(flat)
+    union = torch.where(inside, 1.0, chance).sum(1)
+    return (inside * chance).sum(1) / union.clamp(min=1e-6)
 
 
 class PromptableModel(nn.Module, ABC):

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from napari_sam3d.engine.models.base import PatchPrompts
-from napari_sam3d.engine.models.sam_med3d import SamMed3D, expected_iou
+from napari_sam3d.engine.models.base import PatchPrompts, expected_iou
+from napari_sam3d.engine.models.sam_med3d import SamMed3D
 from napari_sam3d.engine.models.sam_med3d.decoder import MaskDecoder
 from napari_sam3d.engine.models.sam_med3d.encoder import Attention, ImageEncoder, padding_offset
 from napari_sam3d.engine.models.sam_med3d.prompt_encoder import PromptEncoder

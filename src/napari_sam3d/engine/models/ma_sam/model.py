@@ -9,7 +9,7 @@ import torch
 from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 
-from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
+from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel, expected_iou
 from napari_sam3d.engine.models.ma_sam.decoder import ClassDecoder
 from napari_sam3d.engine.models.ma_sam.encoder import ImageEncoder
 
@@ -163,12 +163,3 @@ class MaSam(PromptableModel):
 def foreground(logits: Tensor) -> Tensor:
     """Logit (b, 1, ...) of "not background" from class logits (b, classes + 1, ...)."""
     return torch.logsumexp(logits[:, 1:], 1, keepdim=True) - logits[:, :1]
-
-
-def expected_iou(logits: Tensor) -> Tensor:
-    """What the chances say of the mask above zero, (b,): the released quality head is untrained."""
-    chance = torch.sigmoid(logits).flatten(1)
-    inside = chance > 0.5
-    meant = (chance * inside).sum(1)
-    union = inside.sum(1) + (chance * ~inside).sum(1)
-    return meant / union.clamp(min=1)

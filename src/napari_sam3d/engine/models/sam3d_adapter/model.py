@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
+from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel, expected_iou
 from napari_sam3d.engine.models.sam3d_adapter.image_encoder import ImageEncoder
 from napari_sam3d.engine.models.sam3d_adapter.mask_decoder import MaskDecoder
 from napari_sam3d.engine.models.sam3d_adapter.prompt_encoder import VisualSampler
@@ -122,11 +121,3 @@ def masks_of(odds: Tensor, shape: tuple[int, ...]) -> Masks:
     # kept for parity: corners are aligned here, unlike anywhere before the decoder
     fine = F.interpolate(turned, shape, mode="trilinear", align_corners=True)
     return Masks(fine, expected_iou(fine))
-
-
-def expected_iou(logits: Tensor) -> Tensor:
-    """IoU (b,) of the mask with the network's own probabilities; it has no head for it."""
-    chance = torch.sigmoid(logits.detach()).flatten(1)
-    mask = chance > 0.5
-    union = torch.where(mask, 1.0, chance).sum(1)
-    return (chance * mask).sum(1) / union.clamp(min=1e-6)

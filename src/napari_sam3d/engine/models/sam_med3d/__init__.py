@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
-from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
+from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel, expected_iou
 from napari_sam3d.engine.models.sam_blocks import full_precision
 from napari_sam3d.engine.models.sam_med3d.decoder import MaskDecoder
 from napari_sam3d.engine.models.sam_med3d.encoder import ImageEncoder
@@ -108,10 +107,3 @@ class SamMed3D(PromptableModel):
     @staticmethod
     def is_adapter(name: str) -> bool:
         return name.startswith(("prompt_encoder.", "mask_decoder."))
-
-
-def expected_iou(logits: Tensor) -> Tensor:
-    """The IoU (b,) of the mask above zero with an object drawn by the probabilities, about."""
-    chance = torch.sigmoid(logits).flatten(1)
-    inside = (logits > 0).flatten(1).float()
-    return (inside * chance).sum(1) / (inside + (1 - inside) * chance).sum(1).clamp(min=1e-6)
