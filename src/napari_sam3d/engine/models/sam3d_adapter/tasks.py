@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_sam3d.catalog import MODELS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -28,9 +30,14 @@ class Task:
     target: int
 
 
+def _task(name: str, axes: tuple[int, int, int], target: int) -> Task:
+    told = MODELS[f"sam3d_adapter_{name}"].intensity
+    return Task(clip=(told.low, told.high), mean=told.mean, std=told.std, axes=axes, target=target)
+
+
 TASKS = {
-    "kits": Task(clip=(-54, 247), mean=59.53867, std=55.457336, axes=(0, 1, 2), target=2),
-    "lits": Task(clip=(-48, 163), mean=60.057533, std=40.198017, axes=(2, 1, 0), target=2),
-    "pancreas": Task(clip=(-39, 204), mean=68.45214, std=63.422806, axes=(2, 1, 0), target=2),
-    "colon": Task(clip=(-57, 175), mean=65.175035, std=32.651197, axes=(2, 1, 0), target=1),
+    "kits": _task("kits", (0, 1, 2), 2),
+    "lits": _task("lits", (2, 1, 0), 2),
+    "pancreas": _task("pancreas", (2, 1, 0), 2),
+    "colon": _task("colon", (2, 1, 0), 1),
 }
