@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.models.ma_sam import MaSam, segment_slices, segment_volume
-from napari_sam3d.engine.models.ma_sam.intensity import BTCV, Intensity, prostate_intensity
+from napari_sam3d.engine.models.ma_sam.intensity import Intensity, prostate_intensity
 from napari_sam3d.engine.models.ma_sam.model import ClassLogits, GroupEmbedding
 from napari_sam3d.engine.models.ma_sam.volume import GroupCache
 
@@ -88,8 +89,10 @@ def test_intensities():
         clipped = intensity.clip(np.array(values, float))
         return intensity.scale(torch.from_numpy(clipped)).tolist()
 
-    assert apply(BTCV, [-1000, -200, 25, 250, 3000]) == pytest.approx([0, 0, 0.5, 1, 1])
-    assert apply(BTCV, [-200, 25]) == pytest.approx([0, 1])  # the group's range
+    told = model_spec("ma_sam_btcv").intensity
+    ct = Intensity(told.low, told.high)
+    assert apply(ct, [-1000, -200, 25, 250, 3000]) == pytest.approx([0, 0, 0.5, 1, 1])
+    assert apply(ct, [-200, 25]) == pytest.approx([0, 1])  # the group's range
     mr = prostate_intensity(np.arange(101.0))
     assert (mr.low, mr.high) == (0, 99)
     assert apply(mr, [0, 49.5, 100]) == pytest.approx([0, 0.5, 1])

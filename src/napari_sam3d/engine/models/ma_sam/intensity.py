@@ -24,7 +24,9 @@ class Intensity:
         Values are clipped here.
     per_group
         Scale to 0 to 1 by the range of the group of slices, so that the same slice looks different
-        in different groups; else from `low` to `high`, which must be finite then.
+        in different groups; else from `low` to `high`, which must be finite then. For the
+        multi-organ CT checkpoint, the range of the group undoes the released scaling after the clip
+        (times 255, minus a mean, over a deviation).
     """
 
     low: float = -math.inf
@@ -44,10 +46,6 @@ class Intensity:
 
 
 BY_GROUP = Intensity()
-
-# The multi-organ CT checkpoint, in Hounsfield units. The released scaling after the clip (times
-# 255, minus a mean, over a deviation) is undone by that of the group.
-BTCV = Intensity(-200.0, 250.0)
 
 
 def prostate_intensity(volume: np.ndarray) -> Intensity:

@@ -137,7 +137,7 @@ def segment_slices(
     slices
         (n, H, W) in the order and orientation of the release, any real dtype.
     intensity
-        Of the checkpoint: `BTCV`, `prostate_intensity(volume)`.
+        Of the checkpoint: the limits in the catalog, or `prostate_intensity(volume)`.
     boxes
         (n, 4) as (x0, y0, x1, y1) in pixels of `slices`, x along the last axis; rows of NaN are
         slices without the object. None segments without a prompt.
