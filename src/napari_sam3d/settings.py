@@ -22,9 +22,21 @@ class InferenceSettings:
         default="auto", metadata={"choices": ("auto", "axial", "coronal", "sagittal")}
     )
     """How 2D models cut a volume; auto across the longest edge of its voxels, as it was scanned."""
+    keep_clicked: bool = field(default=False, metadata={"label": "Keep the clicked part only"})
+    """Of parts of a mask that do not touch, drop those without a positive point."""
+    fill_holes: bool = False
+    """Fill holes that the mask encloses on all sides."""
+    smooth_mm: float = field(
+        default=0.0, metadata={"min": 0.0, "max": 10.0, "step": 0.5, "label": "Smooth (mm)"}
+    )
+    """Round the surface off: standard deviation of a Gaussian, in millimetres; 0 leaves it."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+AFTER_THE_NETWORK = ("threshold", "keep_clicked", "fill_holes", "smooth_mm")
+"""Fields that say what is made of the network's answer."""
 
 
 def check_ranges(settings: Any) -> None:

@@ -16,6 +16,9 @@ def test_defaults_are_the_documented_ones():
         "precision": "auto",
         "threshold": 0.5,
         "slices": "auto",
+        "keep_clicked": False,
+        "fill_holes": False,
+        "smooth_mm": 0.0,
     }
 
 
@@ -30,6 +33,7 @@ def test_values_in_range_are_taken(threshold):
         ({"threshold": 0}, "threshold is 0; it must be 0.01 to 0.99"),
         ({"threshold": 1.5}, "threshold is 1.5; it must be 0.01 to 0.99"),
         ({"threshold": float("nan")}, "threshold is nan"),
+        ({"smooth_mm": -1}, "smooth_mm is -1; it must be 0.0 to 10.0"),
         ({"precision": "fp8"}, "precision is 'fp8'; it can be one of auto, fp32, bf16, fp16"),
     ],
 )
@@ -49,4 +53,4 @@ def test_settings_are_values():
 
 def test_every_limit_is_one_that_is_checked():
     for declared in fields(InferenceSettings):
-        assert set(declared.metadata) <= {"min", "max", "step", "choices"}
+        assert set(declared.metadata) <= {"min", "max", "step", "choices", "label"}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.devices import choose_precision
+from napari_sam3d.engine.finishing import finish, unfinished
 from napari_sam3d.engine.merging import anchored, merge
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.engine.union import View
@@ -49,6 +50,8 @@ class Prediction:
         What was said about each patch, for networks with patches of fixed voxel size.
     graded
         Whether `logits` grade the voxels, so that another threshold gives another mask.
+    bare
+        The mask before it was finished, and its window, where the logits do not give it.
     trusted
         Whether its mask was given, not predicted: later prompts change it about themselves only.
     """
@@ -62,6 +65,7 @@ class Prediction:
     views: tuple[View, ...] = ()
     graded: bool = True
     trusted: bool = False
+    bare: tuple[np.ndarray, Window] | None = None
 
     def full(self, shape: tuple[int, int, int]) -> np.ndarray:
         """The mask on the whole volume, bool (z, y, x)."""
@@ -114,13 +118,15 @@ class Predictor(ABC):
             When `cancelled()` became true on the way.
         """
         started = time.perf_counter()
+        said = prompts
         if previous is not None and previous.trusted:
             prompts = anchored(prompts, previous)
         prompts.check(volume.grid, volume.name)
         with torch.inference_mode():
             prediction = self._predict(volume, prompts, previous, cancelled)
         if previous is not None and previous.trusted:
-            prediction = merge(previous, prediction, prompts, volume.grid)
+            prediction = merge(unfinished(previous), prediction, prompts, volume.grid)
+        prediction = finish(prediction, volume.grid, said, self.settings)
         return replace(prediction, seconds=time.perf_counter() - started)
 
     @abstractmethod
@@ -156,25 +162,31 @@ def run_steps(
             return stop.value
 
 
-def rethreshold(prediction: Prediction, grid: Grid, threshold: float) -> Prediction:
-    """The same prediction, cut at another probability; no network runs.
+def recut(
+    prediction: Prediction, grid: Grid, prompts: Prompts, settings: InferenceSettings
+) -> Prediction:
+    """The same prediction with the mask that other settings make of it; no network runs.
 
     Parameters
     ----------
     prediction
-        A graded one.
+        Where it is not graded, the threshold has no influence.
     grid
         Of its volume.
-    threshold
-        Probability above which a voxel belongs to the object.
+    prompts
+        What was said about the object.
+    settings
+        The threshold, and how the mask is finished.
     """
-    logits = torch.from_numpy(prediction.logits)
+    if not prediction.graded:
+        return finish(unfinished(prediction), grid, prompts, settings)
+    logits, threshold = torch.from_numpy(prediction.logits), settings.threshold
     if prediction.views:  # which were put together as probabilities
         values, cut, outside = torch.sigmoid(logits), threshold, 0.0
     else:
         values, cut, outside = logits, float(np.log(threshold / (1 - threshold))), -20.0
     mask, window = paste(values, prediction.patch, grid, cut, outside)
-    return replace(prediction, mask=mask, window=window)
+    return finish(replace(prediction, mask=mask, window=window), grid, prompts, settings)
 
 
 def paste(

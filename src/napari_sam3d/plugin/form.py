@@ -19,8 +19,8 @@ T = TypeVar("T")
 class SettingsForm(Generic[T]):
     """Shows a frozen dataclass of settings, one row per field.
 
-    The field gives the default, its metadata the range or the choices, and the string under it
-    the tooltip: nothing is declared twice.
+    The field gives the default, its metadata the range or the choices and a label where the name
+    does not read well, and the string under it the tooltip: nothing is declared twice.
 
     Parameters
     ----------
@@ -41,10 +41,14 @@ class SettingsForm(Generic[T]):
         self.rows: list[Widget] = []
         for it in fields(cast("Any", value)):
             options = dict(it.metadata)
+            label = options.pop("label", it.name.replace("_", " ").capitalize())
             if choices and it.name in choices:
                 options["choices"] = choices[it.name]
-            row = create_widget(getattr(value, it.name), name=it.name, options=options)
-            row.label = it.name.replace("_", " ").capitalize()
+            value_now = getattr(value, it.name)
+            if isinstance(value_now, bool):  # a tick box bears its words itself
+                options["text"], label = label, ""
+            row = create_widget(value_now, name=it.name, options=options)
+            row.label = label
             row.tooltip = help_texts.get(it.name, "")
             row.changed.connect(self._on_changed)
             self.rows.append(row)

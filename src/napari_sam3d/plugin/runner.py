@@ -15,7 +15,7 @@ from napari_sam3d.plugin.found import add_found, request_all
 from napari_sam3d.plugin.objects import Found, Request
 from napari_sam3d.plugin.session import Session
 from napari_sam3d.plugin.worker import Worker
-from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.settings import AFTER_THE_NETWORK, InferenceSettings
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
@@ -83,14 +83,16 @@ class Runner(QObject):
         """Ask for the current object again, with these.
 
         A model without clicks leaves what is there as it is, and one whose weights are not here
-        waits for the next click: choosing it downloads nothing. Another threshold alone needs no
-        model where the last answer grades the voxels.
+        waits for the next click: choosing it downloads nothing. What is only done to the answer of
+        the model, such as another threshold where that grades the voxels, does not need it.
         """
-        only_threshold = replace(self._settings, threshold=settings.threshold) == settings
-        self._settings = settings
-        if only_threshold and self._request is None:
-            if self._session.rethreshold(settings.threshold):
-                self.said.emit(f"Mask cut at a probability of {settings.threshold:g}.")
+        before, self._settings = self._settings, settings
+        after = {name: getattr(settings, name) for name in AFTER_THE_NETWORK}
+        if self._request is None and replace(before, **after) == settings:
+            other_threshold = before.threshold != settings.threshold
+            if self._session.recut(settings, other_threshold):
+                what = f"cut at a probability of {settings.threshold:g}"
+                self.said.emit(f"Mask {what if other_threshold else 'made anew'}.")
                 return
         self._drop()
         spec = model_spec(settings.model)

@@ -15,6 +15,7 @@ from napari_sam3d.plugin.session_steps import SessionSteps
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
+    from napari_sam3d.settings import InferenceSettings
 
 
 class Session(SessionSteps):
@@ -116,16 +117,17 @@ class Session(SessionSteps):
         self.show(number, prediction)
         return True
 
-    def rethreshold(self, threshold: float) -> bool:
-        """Cut the current mask at another probability without a model; whether that could be."""
+    def recut(self, settings: InferenceSettings, at_another_threshold: bool) -> bool:
+        """Make the current mask anew of what the model said; whether that could be."""
         it, points = self.object, self.object.prompts.points
         answer = it.answers.get(points)
-        shown = answer is not None and it.shown is answer.prediction
-        if self.volume is None or answer is None or not (shown and answer.prediction.graded):
+        if self.volume is None or answer is None or it.shown is not answer.prediction:
             return False
-        from napari_sam3d.engine.prediction import rethreshold
+        if at_another_threshold and not answer.prediction.graded:
+            return False
+        from napari_sam3d.engine.prediction import recut
 
-        prediction = rethreshold(answer.prediction, self.volume.grid, threshold)
+        prediction = recut(answer.prediction, self.volume.grid, it.prompts, settings)
         self.objects[self.current] = it.answered(points, Answer(prediction, answer.model))
         self.show(self.current, prediction)
         self._tell_changed()

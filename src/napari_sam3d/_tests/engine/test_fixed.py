@@ -14,7 +14,7 @@ from napari_sam3d.engine.fixed import FixedPredictor, working_grid
 from napari_sam3d.engine.intensity import apply_intensity
 from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
-from napari_sam3d.engine.prediction import Cancelled, rethreshold
+from napari_sam3d.engine.prediction import Cancelled, recut
 from napari_sam3d.engine.union import Union, View
 from napari_sam3d.io import read_nifti
 from napari_sam3d.prompts import Point, Prompts
@@ -227,10 +227,13 @@ def test_views_are_averaged_where_they_overlap():
 def test_another_threshold_is_cut_from_the_probabilities():
     volume, truth = rod()
     it = predictor()
-    found = it.predict(volume, Prompts().add(Point((20, 20, 100))))
+    prompts = Prompts().add(Point((20, 20, 100)))
+    found = it.predict(volume, prompts)
     # logits of 10 and -10 leave no doubt at any threshold
     for threshold in (0.05, 0.95):
-        again = rethreshold(found, volume.grid, threshold)
+        settings = InferenceSettings(threshold=threshold)
+        again = recut(found, volume.grid, prompts, settings)
         np.testing.assert_array_equal(again.full(truth.shape), truth)
-    none = rethreshold(found, volume.grid, 0.99999)
-    assert none.mask.size == 0 or not none.mask.any()
+    doubtful = replace(found, logits=found.logits / 10)
+    none = recut(doubtful, volume.grid, prompts, InferenceSettings(threshold=0.99))
+    assert not none.mask.any()

@@ -13,7 +13,7 @@ from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
 from napari_sam3d.engine.models.blocks import sample_at
 from napari_sam3d.engine.models.likeness import unit_positions
-from napari_sam3d.engine.prediction import Cancelled, paste, rethreshold
+from napari_sam3d.engine.prediction import Cancelled, paste, recut
 from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -153,9 +153,11 @@ def test_another_threshold_needs_no_network(threshold):
     prompts = Prompts().add(Point((12, 40, 50)))
     first = it.predict(volume, prompts)
     decoded = it.model.decoded
-    other = rethreshold(first, volume.grid, threshold)
+    it.settings = InferenceSettings(
+        device="cpu", precision="fp32", threshold=threshold, smooth_mm=1.5
+    )
+    other = recut(first, volume.grid, prompts, it.settings)
     assert it.model.decoded == decoded
-    it.settings = InferenceSettings(device="cpu", precision="fp32", threshold=threshold)
     expected = it.predict(volume, prompts)
     shape = volume.grid.shape
     np.testing.assert_array_equal(other.full(shape), expected.full(shape))

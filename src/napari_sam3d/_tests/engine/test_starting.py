@@ -91,3 +91,14 @@ def test_the_patch_of_a_network_that_follows_holds_the_mask():
     assert (ends > 0).all() and (ends < np.array(start.patch.shape) - 1).all()
     back = logits_of(start.logits > 0, start.patch, volume.grid.window(NEAR))
     assert (back > 0).mean() > 0.9
+
+
+def test_a_finished_mask_is_not_what_the_next_prompt_changes():
+    volume, near, far = two_blocks()
+    it = fixed()
+    it.settings = replace(it.settings, smooth_mm=2.0)
+    points = (Point((14, 14, 40)), Point((30, 30, 60), False))
+    first = it.predict(volume, Prompts(points[:1]), given(near, volume, it))
+    assert not np.array_equal(first.full(SHAPE), near | far)
+    second = it.predict(volume, Prompts(points), first)
+    np.testing.assert_array_equal(second.full(SHAPE), first.full(SHAPE))
