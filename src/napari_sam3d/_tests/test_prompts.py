@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.prompts import Point, Prompts, Said
 from napari_sam3d.volume import Grid
 
 FIRST, SECOND = Point((1, 2, 3)), Point((0, 1, 2), positive=False)
@@ -38,8 +38,8 @@ def test_a_new_step_ends_the_way_forward():
 
 def test_become_is_one_step_and_none_without_change():
     prompts = Prompts().add(FIRST)
-    assert prompts.become((FIRST,)) is prompts
-    assert prompts.become((SECOND, FIRST)).undo().points == (FIRST,)
+    assert prompts.become(Said((FIRST,))) is prompts
+    assert prompts.become(Said((SECOND, FIRST))).undo().points == (FIRST,)
 
 
 @given(st.lists(st.sampled_from(["add", "remove", "undo", "redo"]), max_size=20))

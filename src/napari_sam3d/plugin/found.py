@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sam3d.plugin.mask_layer import free_id, make_room
 from napari_sam3d.plugin.objects import Found, Object, Request
-from napari_sam3d.prompts import Prompts
+from napari_sam3d.prompts import Prompts, Said
 
 if TYPE_CHECKING:
     from napari_sam3d.catalog import ModelSpec
@@ -51,7 +51,7 @@ def add_found(session: Session, request: Request, found: Sequence[Found]) -> dic
     numbered = dict(enumerate(own, free_id(labels, session.used())))
     make_room(labels, max(numbered))
     for number, it in numbered.items():
-        session.objects[number] = Object(Prompts(past=((),)), name=it.name, found=it)
+        session.objects[number] = Object(Prompts(start=it, past=(Said(),)), name=it.name)
         session.show(number, it)
     session.select(next(iter(numbered)))
     return numbered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from psygnal import Signal
 from napari_sam3d.plugin.hand_blocks import Block, block_at, listed, together
 from napari_sam3d.plugin.hand_edits import HandEdits
 from napari_sam3d.plugin.mask_layer import show_mask, write_mask
+from napari_sam3d.plugin.objects import Found
 from napari_sam3d.volume import Volume, Window
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_sam3d.engine.predictor import Prediction
-    from napari_sam3d.plugin.objects import Found, Object
+    from napari_sam3d.plugin.objects import Object
 
 HAND_EDITS = "napari_sam3d_hand_edits"
 """Key in the metadata of a Labels layer under which its hand edits outlive the dock."""
@@ -115,13 +117,19 @@ class HandWatch:
             self._staged = not self._heard
 
     def previous(
-        self, previous: Prediction | None, object_id: int, volume: Volume
-    ) -> Prediction | None:
-        """The answer to go on from, as the user has left it."""
+        self, previous: Prediction | Found | None, object_id: int, volume: Volume
+    ) -> Prediction | Found | None:
+        """What is to be changed, as the user has left it; None when nothing is left."""
         if previous is None or not self.keep or not self.edits.done:
             return previous
         if self._labels is not None:
             self._sync(self._labels)
+        if isinstance(previous, Found):
+            state = self.edits.state(object_id, previous.window)
+            if state is None:
+                return previous
+            mask = (previous.mask | (state > 0)) & (state >= 0)
+            return replace(previous, mask=mask) if mask.any() else None
         return self.edits.adjusted(previous, object_id, volume.grid)
 
     def _rule(

@@ -2,7 +2,7 @@
 
     state.json      what was said about each object, and what else the dock shows
     tiles/1_0_3     zlib: the labels of one tile, where there are any
-    found/2         zlib: the mask that a model found without a click, a bit per voxel
+    found/2_0       zlib: the mask that prompts of object 2 start from, a bit per voxel
     hand            zlib: the voxels that were set by hand, where there are any
 
 It is read with distrust: whatever is wrong with it is a ValueError with one sentence.
@@ -14,7 +14,8 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,14 +23,9 @@ import numpy as np
 
 from napari_sam3d.io.json_file import is_number
 from napari_sam3d.plugin.hand_edits import Stroke
-from napari_sam3d.plugin.kept_hand import (
-    strokes_from_parts,
-    strokes_to_parts,
-    window_from_json,
-    window_to_json,
-)
-from napari_sam3d.plugin.objects import Found, Object
-from napari_sam3d.prompts import Box, Point, Prompts
+from napari_sam3d.plugin.kept_hand import strokes_from_parts, strokes_to_parts
+from napari_sam3d.plugin.kept_objects import object_from_json, object_to_json, starts_of
+from napari_sam3d.plugin.objects import Object
 from napari_sam3d.volume import Shape3, Window
 
 TILE = (32, 64, 64)
@@ -39,8 +35,6 @@ _LARGEST = 64 << 20
 """Bytes of the JSON text; a larger one is something else."""
 _MOST_BY_HAND = 1 << 30
 """Bytes of all strokes; so much memory is taken for a file at most."""
-_PLAIN = (bool, int, float, str)
-_OWN = {"prompts", "settled", "shown", "answers", "name", "found"}
 _LEVEL = 1  # labels are so even that a higher level takes longer and saves little
 
 Tile = tuple[int, int, int]
@@ -117,7 +111,7 @@ def write_kept(file: BinaryIO, kept: Kept) -> None:
         "current": kept.current,
         "settings": dict(kept.settings),
         "hand": {"strokes": hand, "bytes": len(voxels)},
-        "objects": {str(n): _object_to_json(it) for n, it in kept.objects.items()},
+        "objects": {str(n): object_to_json(it) for n, it in kept.objects.items()},
     }
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("state.json", json.dumps(state), zipfile.ZIP_DEFLATED, _LEVEL)
@@ -126,9 +120,9 @@ def write_kept(file: BinaryIO, kept: Kept) -> None:
         for tile, packed in kept.tiles.items():
             archive.writestr("tiles/{}_{}_{}".format(*tile), packed)
         for number, it in kept.objects.items():
-            if it.found is not None:
-                bits = np.packbits(it.found.mask).tobytes()
-                archive.writestr(f"found/{number}", zlib.compress(bits, _LEVEL))
+            for n, start in enumerate(starts_of(it)):
+                bits = np.packbits(start.mask).tobytes()
+                archive.writestr(f"found/{number}_{n}", zlib.compress(bits, _LEVEL))
 
 
 def read_kept(path: Path, *, whole: bool = True) -> Kept:
@@ -168,7 +162,7 @@ def _read(archive: zipfile.ZipFile, whole: bool) -> Kept:
         dtype=dtype,
         current=_label(state["current"]),
         objects={
-            _label(n): _object_from_json(it, shape, archive, n if whole else None)
+            _label(n): object_from_json(it, shape, partial(_found, archive, n if whole else None))
             for n, it in state["objects"].items()
         },
         settings=dict(state["settings"]),
@@ -206,93 +200,16 @@ def _read_tiles(archive: zipfile.ZipFile, shape: Shape3, dtype: np.dtype) -> dic
     return tiles
 
 
-def _object_to_json(it: Object) -> dict[str, Any]:
-    prompts = it.prompts
-    states = [prompts.points, it.settled, *prompts.past, *prompts.future]
-    numbers: dict[Point, int] = {}
-    for state in states:
-        for point in state:
-            numbers.setdefault(point, len(numbers))
-
-    def named(state: tuple[Point, ...]) -> list[int]:
-        return [numbers[point] for point in state]
-
-    box = prompts.box
-    return {
-        "name": it.name,
-        "all_points": [[*map(float, p.position_voxel), bool(p.positive)] for p in numbers],
-        "points": named(prompts.points),
-        "settled": named(it.settled),
-        "past": [named(state) for state in prompts.past],
-        "future": [named(state) for state in prompts.future],
-        "box": None if box is None else [[*map(float, box.low)], [*map(float, box.high)]],
-        "shown": None if it.shown is None else window_to_json(it.shown.window),
-        "found": None
-        if it.found is None
-        else {
-            "model": it.found.model,
-            "name": it.found.name,
-            "window": window_to_json(it.found.window),
-        },
-        "more": {
-            f.name: value
-            for f in fields(it)
-            if f.name not in _OWN and isinstance(value := getattr(it, f.name), _PLAIN)
-        },
-    }
-
-
-def _object_from_json(
-    value: dict[str, Any], shape: Shape3, archive: zipfile.ZipFile, number: str | None
-) -> Object:
-    points = [_point(it, shape) for it in value["all_points"]]
-
-    def state(numbers: list[int]) -> tuple[Point, ...]:
-        if any(not 0 <= n < len(points) for n in numbers):
-            raise ValueError("an unknown point")
-        return tuple(points[n] for n in numbers)
-
-    corners = None if value["box"] is None else [_position(it, shape) for it in value["box"]]
-    prompts = Prompts(
-        points=state(value["points"]),
-        past=tuple(state(it) for it in value["past"]),
-        future=tuple(state(it) for it in value["future"]),
-        box=None if corners is None else Box(*corners),
-    )
-    found = value["found"]
-    # the voxels come with the tiles: for the next change only the window counts
-    empty = np.zeros((0, 0, 0), bool)
-    defaults = {f.name: getattr(Object(), f.name) for f in fields(Object) if f.name not in _OWN}
-    more = {
-        name: it
-        for name, it in value["more"].items()
-        if name in defaults and type(it) is type(defaults[name])
-    }
-    return Object(
-        prompts=prompts,
-        settled=state(value["settled"]),
-        shown=None
-        if value["shown"] is None
-        else Found("", "", empty, window_from_json(value["shown"], shape)),
-        name=str(value["name"]),
-        found=None
-        if found is None
-        else Found(
-            str(found["model"]),
-            str(found["name"]),
-            empty
-            if number is None
-            else _found(archive, number, window_from_json(found["window"], shape)),
-            window_from_json(found["window"], shape),
-        ),
-        **more,
-    )
-
-
-def _found(archive: zipfile.ZipFile, number: str, window: Window) -> np.ndarray:
+def _found(archive: zipfile.ZipFile, number: str | None, n: int, window: Window) -> np.ndarray:
+    """A mask that an object starts from; without a voxel when no number is given."""
+    if number is None:
+        return np.zeros((0, 0, 0), bool)
     shape = [s.stop - s.start for s in window]
     count = int(np.prod(shape))
-    packed = _member(archive, f"found/{number}", count + 1024)
+    name = f"found/{number}_{n}"
+    if name not in archive.namelist():  # one was all that there could be
+        name = f"found/{number}"
+    packed = _member(archive, name, count + 1024)
     bits = _unpack(packed, np.dtype(np.uint8), [(count + 7) // 8])
     return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
 
@@ -312,18 +229,6 @@ def _unpack(packed: bytes, dtype: np.dtype, shape: list[int]) -> np.ndarray:
     if len(content) != size:
         raise ValueError("another size")
     return np.frombuffer(content, dtype).reshape(shape)
-
-
-def _point(value: list[Any], shape: Shape3) -> Point:
-    *position, positive = value
-    return Point(_position(position, shape), bool(positive))
-
-
-def _position(value: list[Any], shape: Shape3) -> tuple[float, float, float]:
-    z, y, x = (_number(it) for it in value)
-    if any(not -0.5 <= c <= n - 0.5 for c, n in zip((z, y, x), shape, strict=True)):
-        raise ValueError("a point outside")
-    return z, y, x
 
 
 def _number(value: object) -> float:

@@ -5,39 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from napari_sam3d.prompts import Point, Prompts
-from napari_sam3d.volume import Volume, Window
+from napari_sam3d.prompts import Found as Found
+from napari_sam3d.prompts import Prompts, Said
+from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from napari_sam3d.engine.predictor import Prediction
 
 OBJECTS = "napari_sam3d_objects"
 """Key in the metadata of a Labels layer under which its objects outlive the dock."""
 _KEPT_ANSWERS = 16
-
-Points = tuple[Point, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What a model found without a click.
-
-    Parameters
-    ----------
-    model
-        Its name.
-    name
-        Of the class.
-    mask, window
-        As in `Prediction`.
-    """
-
-    model: str
-    name: str
-    mask: np.ndarray
-    window: Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +32,22 @@ class Object:
     Parameters
     ----------
     prompts
-        Its points, with their history.
+        What was said, with its history.
     settled
-        The points that need no further request: shown, failed or cancelled.
+        What needs no further request: shown, failed or cancelled.
     shown
         What the Labels layer shows.
     answers
-        Earlier predictions by their points, newest last: undo takes them up again as they were.
+        Earlier predictions by what was said, newest last: undo takes them up again as they were.
     name
         What the user or a model calls it; empty when it has no name but its number.
-    found
-        The mask that a model found without a click. It appears as the first step of the history.
     """
 
     prompts: Prompts = field(default_factory=Prompts)
-    settled: Points = ()
+    settled: Said = field(default_factory=Said)
     shown: Prediction | Found | None = None
-    answers: dict[Points, Answer] = field(default_factory=dict)
+    answers: dict[Said, Answer] = field(default_factory=dict)
     name: str = ""
-    found: Found | None = None
 
     def title(self, number: int) -> str:
         """Its name, or else its number."""
@@ -81,62 +55,53 @@ class Object:
 
     @property
     def askable(self) -> bool:
-        """Whether a point says where the object is."""
-        return any(point.positive for point in self.prompts.points)
+        """Whether a model can be asked."""
+        prompts = self.prompts
+        return prompts.locates or (prompts.start is not None and prompts.count > 0)
 
     @property
     def pending(self) -> bool:
         """Whether there is something to ask that was not asked yet."""
-        return self.askable and self.prompts.points != self.settled
+        return self.askable and self.prompts.said != self.settled
 
     @property
     def model(self) -> str:
-        """Name of the model that found it; empty when clicks did."""
-        return self.found.model if self.found is not None else ""
+        """Name of the model that found it; empty when prompts did."""
+        prompts = self.prompts
+        first = prompts.future[-1] if self.taken_back else prompts
+        return "" if first.start is None else first.start.model
 
     @property
     def untouched(self) -> bool:
-        """Whether it is as a model found it."""
-        return self.found is not None and not self.prompts.points and len(self.prompts.past) == 1
+        """Whether it is as it was found."""
+        prompts = self.prompts
+        return prompts.past == (Said(),) and prompts.said == Said(start=prompts.start)
 
     @property
     def taken_back(self) -> bool:
-        """Whether it is as before a model found it."""
-        return self.found is not None and not self.prompts.points and not self.prompts.past
-
-    @property
-    def can_return(self) -> bool:
-        """Whether the next step brings back what the model found."""
-        return self.taken_back and self.prompts.future[-1:] == ((),)
+        """Whether it is as before it was found."""
+        prompts = self.prompts
+        return not prompts.begun and any(it.start is not None for it in prompts.future[-1:])
 
     @property
     def can_clear(self) -> bool:
-        """Whether there are points, or a mask without them."""
-        return bool(self.prompts.points) or self.untouched
+        """Whether there are prompts, or a mask without them."""
+        return self.prompts.said != Said()
 
-    def standing(self) -> Found | None:
-        """What is shown while no point says where the object is."""
-        was_there = self.prompts.past[1:2] == ((),)
-        return self.found if self.untouched or (self.prompts.points and was_there) else None
-
-    def cleared(self) -> Prompts:
-        """Its prompts without points, as one step even when there are none."""
-        if not self.untouched:
-            return self.prompts.become(())
-        return replace(self.prompts, past=(*self.prompts.past, ()), future=())
-
-    def answered(self, points: Points, answer: Answer) -> Object:
+    def answered(self, said: Said, answer: Answer) -> Object:
         """With one more answer; the oldest is forgotten when there are many."""
-        answers = {**self.answers, points: answer}
+        answers = {**self.answers, said: answer}
         while len(answers) > _KEPT_ANSWERS:
             del answers[next(iter(answers))]
         return replace(self, answers=answers)
 
-    def previous(self, model: str) -> Prediction | None:
-        """A model's answer to the longest beginning of the points, to be refined by the rest."""
-        points = self.prompts.points
-        known = [p for p, it in self.answers.items() if p == points[: len(p)] and it.model == model]
-        return self.answers[max(known, key=len)].prediction if known else None
+    def previous(self, model: str) -> Prediction | Found | None:
+        """What the prompts change: a model's answer to the most of them, else their start."""
+        said = self.prompts.said
+        known = [it for it, by in self.answers.items() if by.model == model and it.begins(said)]
+        if not known:
+            return said.start
+        return self.answers[max(known, key=lambda it: it.count)].prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,18 +112,20 @@ class Request:
     ----------
     object_id
         Its number; None when all that a model knows is to be found without prompts.
+    previous
+        What is there already and to be changed; None when there is nothing.
     """
 
     object_id: int | None
     volume: Volume
     prompts: Prompts
-    previous: Prediction | None
+    previous: Prediction | Found | None
     model: str
 
     def same(self, other: Request) -> bool:
         """Whether both ask for the same mask."""
         return (
             self.object_id == other.object_id
-            and self.prompts.points == other.prompts.points
+            and self.prompts.said == other.prompts.said
             and self.volume is other.volume
         )

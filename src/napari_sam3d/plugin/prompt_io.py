@@ -13,7 +13,7 @@ from napari_sam3d.io.prompt_file import ObjectPrompts, json_path, read_prompts, 
 from napari_sam3d.plugin import questions
 from napari_sam3d.plugin.export import listing, safe_name
 from napari_sam3d.plugin.objects import Object
-from napari_sam3d.prompts import Prompts
+from napari_sam3d.prompts import Prompts, Said
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -45,7 +45,7 @@ def load_prompts(session: Session, path: str | Path) -> dict[int, int]:
     loaded = read_prompts(path, volume)
     # a step of its own, so that Undo takes the points back
     return session.add_objects(
-        {it.id: Object(Prompts().become(it.points), name=it.name) for it in loaded}
+        {it.id: Object(Prompts().become(Said(it.points)), name=it.name) for it in loaded}
     )
 
 

@@ -160,7 +160,7 @@ def _question(kept: Kept) -> str:
 
 
 def _count(kept: Kept) -> str:
-    used = sum(bool(it.prompts.points or it.prompts.past) for it in kept.objects.values())
+    used = sum(it.prompts.begun for it in kept.objects.values())
     return "1 object" if used == 1 else f"{used} objects"
 
 

@@ -12,6 +12,7 @@ from napari_sam3d.plugin.mask_layer import free_id, make_room
 from napari_sam3d.plugin.measure import bounding_box
 from napari_sam3d.plugin.objects import Answer, Object, Request
 from napari_sam3d.plugin.session_steps import SessionSteps
+from napari_sam3d.prompts import Said
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
@@ -35,7 +36,7 @@ class Session(SessionSteps):
     def new_object(self) -> int:
         """Begin the next object, unless the current one is still without a point."""
         labels, _ = self.ensure_layers()
-        if self.object.prompts.points or self.object.prompts.past:
+        if self.object.prompts.begun:
             self.select(free_id(labels, set(self.objects)))
         else:
             self.arm()
@@ -107,20 +108,20 @@ class Session(SessionSteps):
 
     def accept(self, request: Request, prediction: Prediction) -> bool:
         """Show the answer to a request; False when the prompts have moved on since."""
-        number, points = request.object_id, request.prompts.points
+        number, said = request.object_id, request.prompts.said
         it = None if number is None else self.objects.get(number)
         if number is None or it is None or request.volume is not self.volume:
             return False
-        self.objects[number] = it.answered(points, Answer(prediction, request.model))
-        if it.prompts.points != points:
+        self.objects[number] = it.answered(said, Answer(prediction, request.model))
+        if it.prompts.said != said:
             return False
         self.show(number, prediction)
         return True
 
     def recut(self, settings: InferenceSettings, at_another_threshold: bool) -> bool:
         """Make the current mask anew of what the model said; whether that could be."""
-        it, points = self.object, self.object.prompts.points
-        answer = it.answers.get(points)
+        it, said = self.object, self.object.prompts.said
+        answer = it.answers.get(said)
         if self.volume is None or answer is None or it.shown is not answer.prediction:
             return False
         if at_another_threshold and not answer.prediction.graded:
@@ -128,7 +129,7 @@ class Session(SessionSteps):
         from napari_sam3d.engine.prediction import recut
 
         prediction = recut(answer.prediction, self.volume.grid, it.prompts, settings)
-        self.objects[self.current] = it.answered(points, Answer(prediction, answer.model))
+        self.objects[self.current] = it.answered(said, Answer(prediction, answer.model))
         self.show(self.current, prediction)
         self._tell_changed()
         return True
@@ -138,7 +139,7 @@ class Session(SessionSteps):
         number = request.object_id
         if number is not None and number in self.objects:
             it = self.objects[number]
-            self.objects[number] = replace(it, settled=request.prompts.points)
+            self.objects[number] = replace(it, settled=request.prompts.said)
 
     def forget_answers(self, ask: bool = True) -> None:
         """Ask again for the current object: other settings, or the user's wish.
@@ -147,7 +148,7 @@ class Session(SessionSteps):
         """
         if self.current in self.objects:
             it = self.object
-            forgotten = replace(it, settled=(), answers={})
-            kept = replace(it, settled=it.prompts.points)
+            forgotten = replace(it, settled=Said(), answers={})
+            kept = replace(it, settled=it.prompts.said)
             self.objects[self.current] = forgotten if ask else kept
             self.prompts_changed.emit()

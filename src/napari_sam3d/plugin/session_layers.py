@@ -62,7 +62,7 @@ class SessionLayers:
 
     def used(self) -> set[int]:
         """Numbers of the objects about which something was said, or found."""
-        return {i for i, it in self.objects.items() if it.prompts.points or it.prompts.past}
+        return {i for i, it in self.objects.items() if it.prompts.begun}
 
     def title(self, object_id: int) -> str:
         """What to call an object."""

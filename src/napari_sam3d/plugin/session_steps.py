@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_sam3d.plugin.objects import Found, Object
 from napari_sam3d.plugin.session_layers import SessionLayers
-from napari_sam3d.prompts import Prompts
+from napari_sam3d.prompts import Prompts, Said
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
@@ -22,21 +22,21 @@ class SessionSteps(SessionLayers):
 
     def undo(self) -> None:
         """One step back; what a model found at once goes at once."""
-        if self.object.untouched:
+        if self.object.untouched and self.object.model:
             self._step_together(Prompts.undo, lambda it: it.untouched)
         else:
             self._step(self.object.prompts.undo())
 
     def redo(self) -> None:
         """One step forward."""
-        if self.object.can_return:
-            self._step_together(Prompts.redo, lambda it: it.can_return)
+        if self.object.taken_back and self.object.model:
+            self._step_together(Prompts.redo, lambda it: it.taken_back)
         else:
             self._step(self.object.prompts.redo())
 
     def clear(self) -> None:
-        """Remove the current object's points and its voxels; `undo` brings them back."""
-        self._step(self.object.cleared())
+        """Remove the current object's prompts and its voxels; `undo` brings them back."""
+        self._step(self.object.prompts.become(Said()))
 
     def remove_point(self, index: int) -> None:
         """Remove a point of the current object."""
@@ -60,7 +60,7 @@ class SessionSteps(SessionLayers):
             self.ensure_layers()
         if self.labels is not None:
             self.hand.show(self.labels, object_id, shown, it.shown, self.objects)
-        self.objects[object_id] = replace(it, shown=shown, settled=it.prompts.points)
+        self.objects[object_id] = replace(it, shown=shown, settled=it.prompts.said)
         self.mask_changed.emit(object_id)
 
     def _watch(self, prompts: PromptLayer) -> None:
@@ -92,11 +92,11 @@ class SessionSteps(SessionLayers):
         it = replace(self.objects.get(object_id, Object()), prompts=prompts)
         self.objects[object_id] = it
         if not it.askable:
-            self.show(object_id, it.standing())
-            if prompts.points:
+            self.show(object_id, prompts.start)
+            if prompts.count:
                 self.notice.emit("Add a positive point: it says where the object is.")
-        elif prompts.points in it.answers:
-            self.show(object_id, it.answers[prompts.points].prediction)
+        elif prompts.said in it.answers:
+            self.show(object_id, it.answers[prompts.said].prediction)
 
     def _tell_changed(self) -> None:
         self.changed.emit()
@@ -104,7 +104,8 @@ class SessionSteps(SessionLayers):
 
     def _on_edited(self) -> None:
         if self.prompt_layer is not None and self.image is not None:
-            prompts = self.object.prompts.become(self.prompt_layer.points())
+            before = self.object.prompts
+            prompts = before.become(replace(before.said, points=self.prompt_layer.points()))
             if prompts is not self.object.prompts:
                 self._become(self.current, prompts)
                 self._tell_changed()

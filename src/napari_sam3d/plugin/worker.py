@@ -14,12 +14,12 @@ from qtpy.QtCore import QObject, Qt, Signal
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.plugin.found import split
 from napari_sam3d.plugin.loading import Apart, load_predictor, needs_download, reports
+from napari_sam3d.prompts import Found
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.classes import ClassPredictor
     from napari_sam3d.engine.predictor import Prediction, Predictor
     from napari_sam3d.plugin.loading import Load
-    from napari_sam3d.plugin.objects import Found
     from napari_sam3d.prompts import Prompts
     from napari_sam3d.settings import InferenceSettings
     from napari_sam3d.volume import Volume
@@ -33,7 +33,7 @@ class _Job:
     settings: InferenceSettings
     volume: Volume | None = None
     prompts: Prompts | None = None
-    previous: Prediction | None = None
+    previous: Prediction | Found | None = None
 
 
 class Worker(QObject):
@@ -88,7 +88,7 @@ class Worker(QObject):
         settings: InferenceSettings,
         volume: Volume,
         prompts: Prompts,
-        previous: Prediction | None = None,
+        previous: Prediction | Found | None = None,
     ) -> int:
         """Ask for a mask; returns the number that the answer will carry."""
         return self._put(_Job(next(self._numbers), settings, volume, prompts, previous))
@@ -212,7 +212,13 @@ class Worker(QObject):
 
     def _predict(self, predictor: Predictor, job: _Job) -> Prediction:
         assert job.volume is not None and job.prompts is not None
-        return predictor.predict(job.volume, job.prompts, job.previous, lambda: self._obsolete(job))
+        previous = job.previous
+        if isinstance(previous, Found):
+            from napari_sam3d.engine.starting import prediction_of_mask
+
+            spec, it = model_spec(job.settings.model), previous
+            previous = prediction_of_mask(it.mask, it.window, job.volume.grid, spec)
+        return predictor.predict(job.volume, job.prompts, previous, lambda: self._obsolete(job))
 
     def _find_all(self, predictor: Predictor, job: _Job) -> tuple[Found, ...]:
         finder = cast("ClassPredictor", predictor)  # by the catalog

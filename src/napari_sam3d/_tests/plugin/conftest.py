@@ -32,7 +32,7 @@ def ball(shape: tuple[int, int, int], center: tuple[float, ...], radius: float =
 
 
 class BallPredictor:
-    """Balls around positive points, less balls around negative ones.
+    """The start and the box, with balls around positive points, less balls around negative ones.
 
     A prediction waits for `go`, in steps at which it can be cancelled.
     """
@@ -61,12 +61,20 @@ class BallPredictor:
                 raise Cancelled
         if self.error is not None:
             raise self.error
-        prompts.check(volume.grid, volume.name)
         mask = np.zeros(volume.grid.shape, bool)
-        for point in prompts.points:
-            inside = ball(volume.grid.shape, point.position_voxel)
-            mask = mask | inside if point.positive else mask & ~inside
+        if prompts.start is None:
+            prompts.check(volume.grid, volume.name)
+        else:
+            mask[prompts.start.window] = prompts.start.mask
+        if prompts.box is not None:
+            low, high = prompts.box.voxels()
+            mask[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
+        for position, positive in zip(*prompts.arrays(), strict=True):
+            inside = ball(volume.grid.shape, position)
+            mask = mask | inside if positive else mask & ~inside
         where = np.argwhere(mask)
+        if not len(where):
+            where = np.zeros((1, 3), int)
         low, high = where.min(0), where.max(0) + 1
         window = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
         patch = Grid.from_spacing((1, 1, 1), (1, 1, 1))

@@ -12,7 +12,7 @@ from napari.utils.interactions import mouse_press_callbacks, mouse_release_callb
 from napari_sam3d._tests.plugin.conftest import BallPredictor, ball
 from napari_sam3d.plugin.objects import Object
 from napari_sam3d.plugin.session import Session
-from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.prompts import Point, Prompts, Said
 from napari_sam3d.settings import InferenceSettings
 
 SHAPE = (20, 24, 28)
@@ -369,7 +369,7 @@ def test_close_leaves_stock_layers_and_no_callback(viewer, session) -> None:
 
 
 def loaded(*positions: tuple[float, ...], name: str = "") -> Object:
-    return Object(Prompts().become(tuple(Point(p) for p in positions)), name=name)
+    return Object(Prompts().become(Said(tuple(Point(p) for p in positions))), name=name)
 
 
 def test_added_objects_are_segmented_in_turn(viewer, session) -> None:
