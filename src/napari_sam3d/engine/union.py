@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class Union:
         self.start = np.array(first.start)
         shape = tuple(first.probability.shape)
         self._sum, self._weight = torch.zeros(shape), torch.zeros(shape)
+        self._mean: Tensor | None = None
         self.views: list[View] = []
         self.add(first)
 
@@ -66,8 +68,11 @@ class Union:
 
     @property
     def probability(self) -> Tensor:
-        """(d, h, w) from `start` to `stop`; 0 where no view is."""
-        return torch.where(self._weight > 0, self._sum / self._weight.clamp(min=1e-9), 0.0)
+        """(d, h, w) from `start` to `stop`; 0 where no view is. Not to be written to."""
+        if self._mean is None:
+            mean = self._sum / self._weight.clamp(min=1e-9)
+            self._mean = torch.where(self._weight > 0, mean, 0.0)
+        return self._mean
 
     def add(self, view: View) -> None:
         """Put one more view in."""
@@ -82,6 +87,7 @@ class Union:
         weight = _importance(tuple(view.probability.shape))
         self._sum[window] += view.probability * weight
         self._weight[window] += weight
+        self._mean = None
         self.views.append(view)
 
     def window(self, start: Any, stop: Any) -> tuple[slice, slice, slice]:
@@ -101,6 +107,7 @@ class Union:
         return working.window((z, y, x))
 
 
+@lru_cache(maxsize=4)
 def _importance(shape: tuple[int, ...]) -> Tensor:
     """Weights (d, h, w) that fall linearly from the middle of a patch to its faces."""
     out = torch.ones(shape)
