@@ -12,18 +12,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from napari_sam3d.engine.checkpoints import recognise
 from napari_sam3d.engine.models.base import PatchPrompts, expected_iou
 from napari_sam3d.engine.models.sam_med3d import SamMed3D
 from napari_sam3d.engine.models.sam_med3d.decoder import MaskDecoder
 from napari_sam3d.engine.models.sam_med3d.encoder import Attention, ImageEncoder, padding_offset
 from napari_sam3d.engine.models.sam_med3d.prompt_encoder import PromptEncoder
-from napari_sam3d.engine.models.sam_med3d.release import (
-    STATE,
-    from_release,
-    is_release,
-    sizes,
-    to_release,
-)
+from napari_sam3d.engine.models.sam_med3d.release import STATE, from_release, sizes, to_release
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PLAIN = Path(__file__).parents[5] / "benchmarks" / "plain" / "sam_med3d.py"
@@ -207,14 +202,15 @@ def test_files_in_the_released_layouts_load(tmp_path):
     for checkpoint in (to_release(state), to_release(state) | training, state):
         torch.save(checkpoint, path)
         found = from_release(torch.load(path, weights_only=True))
-        assert is_release(found) and found.keys() == state.keys()
+        assert recognise(checkpoint, path.name) == "sam_med3d" and found.keys() == state.keys()
         SamMed3D(**sizes(found)).load_state_dict(found)
     with pytest.raises(ValueError, match="no file of SAM-Med3D"):
         from_release(training)
     with pytest.raises(ValueError, match="pos_embed"):
         sizes({})
     without = {k: t for k, t in state.items() if "rel_pos_d" not in k}
-    assert not is_release(without)
+    with pytest.raises(ValueError, match="rel_pos_d"):
+        sizes(without)
 
 
 def test_the_tiny_file_of_the_reference_loads():

@@ -35,18 +35,6 @@ def to_release(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return {STATE: dict(state)}
 
 
-def is_release(keys: Mapping[str, Any] | set[str]) -> bool:
-    """Whether the flat keys of a file are this family's, whatever the file is called.
-
-    The files of 2D Segment Anything have the same prefixes, but no table for a third axis.
-    """
-    return {
-        "image_encoder.blocks.0.attn.rel_pos_d",
-        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
-        "mask_decoder.iou_token.weight",
-    } <= set(keys)
-
-
 def sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of `SamMed3D` that fit the tensors of a file, by their shapes.
 
