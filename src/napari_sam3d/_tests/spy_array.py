@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 
 class SpyArray:
-    """As arrays of zarr and HDF5 are: slices in, NumPy out, and no other way of indexing.
+    """As arrays of zarr and HDF5 are: slices and numbers in, NumPy out, no lists of indices.
 
     Its voxels are computed: a bright ball in the middle.
 
@@ -35,9 +36,14 @@ class SpyArray:
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
-        assert all(isinstance(it, slice) and it.step in (None, 1) for it in index)
-        whole = [slice(*it.indices(n)) for it, n in zip(index, self.shape, strict=True)]
+    def __getitem__(self, index: Any) -> np.ndarray:
+        given = index if isinstance(index, tuple) else (index,)
+        given = (*given, *[slice(None)] * (self.ndim - len(given)))
+        whole = [
+            slice(*it.indices(n)[:2]) if isinstance(it, slice) else slice(int(it), int(it) + 1)
+            for it, n in zip(given, self.shape, strict=True)
+        ]
+        assert all(it.step in (None, 1) for it in given if isinstance(it, slice))
         if all(it.stop > it.start for it in whole):  # dask looks at an empty block for its type
             self.reads.append(tuple(whole))
         away = sum(
@@ -45,7 +51,8 @@ class SpyArray:
             for i, n in zip(np.ogrid[tuple(whole[-3:])], self.shape[-3:], strict=True)
         )
         ball = (200 * (away < self.radius**2)).astype(self.dtype)
-        return np.broadcast_to(ball, [it.stop - it.start for it in whole]).copy()
+        block = np.broadcast_to(ball, [it.stop - it.start for it in whole])
+        return block[tuple(slice(None) if isinstance(it, slice) else 0 for it in given)].copy()
 
     def __array__(self, *_: object, **__: object) -> np.ndarray:
         raise AssertionError("the whole array was asked for")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from napari_sam3d.io import NiftiSource, is_labels, nifti_stem
 from napari_sam3d.io.checks import is_large
 from napari_sam3d.io.write import label_dtype
+from napari_sam3d.plugin.arrays import as_array
 from napari_sam3d.volume import Grid, Volume
 
 if TYPE_CHECKING:
@@ -129,10 +131,11 @@ def _to_paint_on(data: Any) -> Any:
 
 
 def volume_from_layer(layer: Image | Labels) -> Volume:
-    """The volume that a layer shows; its array is not copied.
+    """The volume that a layer shows; its array is not copied, and not read.
 
     A layer that was read from NIfTI and not moved since has the true grid of its file, rotation
-    included. Others have the grid that their scale and translation say.
+    included. Others have the grid that their scale and translation say. Of several levels the
+    finest is the volume.
 
     Raises
     ------
@@ -142,8 +145,6 @@ def volume_from_layer(layer: Image | Labels) -> Volume:
     """
     if getattr(layer, "rgb", False):
         raise ValueError(f"{layer.name} is a colour image; convert it to grey values first.")
-    if layer.multiscale:
-        raise ValueError(f"{layer.name} is multiscale; use one of its levels as a layer.")
     meta = {
         "name": layer.name,
         "scale": layer.scale,
@@ -154,7 +155,15 @@ def volume_from_layer(layer: Image | Labels) -> Volume:
         "units": layer.units,
         "metadata": layer.metadata,
     }
-    return volume_from_layer_data(layer.data, meta)
+    levels = [as_array(level) for level in layer.data] if layer.multiscale else [layer.data]
+    volume = volume_from_layer_data(levels[0], meta)
+    return replace(volume, coarser=tuple(_coarser(volume, level) for level in levels[1:]))
+
+
+def _coarser(volume: Volume, level: Any) -> Volume:
+    """A level of a volume; it fills the same box with fewer voxels."""
+    grid = volume.grid.patch(volume.grid.center_voxel.tolist(), level.shape, volume.grid.shape)
+    return Volume(level, grid, volume.name)
 
 
 def volume_from_layer_data(data: Any, meta: Mapping[str, Any]) -> Volume:
@@ -183,7 +192,7 @@ def volume_from_layer_data(data: Any, meta: Mapping[str, Any]) -> Volume:
         grid = source.grid
     else:
         source = None
-    return Volume(np.asarray(data), grid, name, source)
+    return Volume(as_array(data), grid, name, source)
 
 
 def layer_grid(layer: Image | Labels) -> Grid:

@@ -10,6 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_sam3d.io import NiftiSource
+from napari_sam3d.plugin.arrays import as_array
 from napari_sam3d.plugin.layers import METADATA, source_of, volume_from_layer_data
 from napari_sam3d.volume import Volume
 
@@ -34,7 +35,7 @@ def place_of(data: Any, meta: Mapping[str, Any]) -> Volume:
     ValueError
         With one sentence, when these axes do not run along those of the world.
     """
-    data = finest(data, meta)
+    data = as_array(finest(data, meta))
     shown = data[..., 0] if meta.get("rgb") else data
     extra = len(np.shape(shown)) - 3
     if extra > 0:

@@ -73,7 +73,6 @@ def test_any_layer_is_a_volume_in_millimetres(unit, factor):
         (Image(np.zeros((4, 4, 4, 3)), rgb=True, name="photo"), "photo is a colour image"),
         (Image(np.zeros((4, 4, 4)), rotate=(0, 0, 20), name="turned"), "turned is rotated"),
         (Image(np.zeros((4, 4, 4)), shear=(0.1, 0, 0), name="leaning"), "leaning is rotated"),
-        (Image([np.zeros((4, 4, 4)), np.zeros((2, 2, 2))], name="levels"), "levels is multiscale"),
     ],
 )
 def test_layers_that_are_no_volume_are_refused(layer, words):
