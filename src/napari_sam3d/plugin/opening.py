@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,21 @@ def open_files(
     if opened:
         _offer()
     return opened
+
+
+def open_sample(viewer: ViewerModel, name: str = "phantom") -> list[Layer]:
+    """Open a sample in a viewer; nothing when it takes the user too long."""
+    from napari_sam3d.plugin.sample_data import layers_of
+
+    def steps() -> Generator[float, None, list[LayerDataTuple]]:
+        yield 0.0
+        return layers_of(name)
+
+    try:
+        found = background.run(steps(), f"Opening the sample {name}")
+    except background.Cancelled:
+        return []
+    return [viewer.add_layer(Layer.create(*data)) for data in found]
 
 
 def is_preferred() -> bool:

@@ -14,25 +14,26 @@ if TYPE_CHECKING:
 
 def phantom() -> list[LayerDataTuple]:
     """Synthetic torso, with its true labels hidden."""
-    return _layers("phantom")
+    return layers_of("phantom")
 
 
 def brain() -> list[LayerDataTuple]:
     """Real MR of a head."""
-    return _layers("brain")
+    return layers_of("brain")
 
 
 def nuclei() -> list[LayerDataTuple]:
     """Real fluorescence microscopy of cell nuclei; fetched at first use."""
-    return _layers("nuclei")
+    return layers_of("nuclei")
 
 
 def hippocampus() -> list[LayerDataTuple]:
     """Real MR around a hippocampus, with expert labels; fetched at first use."""
-    return _layers("hippocampus")
+    return layers_of("hippocampus")
 
 
-def _layers(name: str) -> list[LayerDataTuple]:
+def layers_of(name: str) -> list[LayerDataTuple]:
+    """The image of a sample, and its true labels where there are some, hidden."""
     sample = load_sample(name)
     data, meta, kind = layer_data(sample.volume, as_labels=False)
     meta = {**meta, "name": name}

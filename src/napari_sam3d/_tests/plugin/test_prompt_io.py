@@ -51,7 +51,7 @@ def scan(path, shape, affine=AFFINE):
 
 
 def menu(dock, word: str):
-    (action,) = [a for a in dock.controls.prompts.menu().actions() if a.text().startswith(word)]
+    (action,) = [a for a in dock.files.prompts.menu().actions() if a.text().startswith(word)]
     return action
 
 

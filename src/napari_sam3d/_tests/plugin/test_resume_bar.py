@@ -137,7 +137,7 @@ def test_each_change_is_kept_and_saved_masks_are_not_asked_about(
     qtbot.waitUntil(lambda: is_kept(1 * MASK))
     shown: list[SaveDialog] = []
     monkeypatch.setattr(SaveDialog, "open", lambda self: shown.append(self))
-    dock.controls.save.click()
+    dock.files.save.click()
     (dialog,) = shown
     qtbot.addWidget(dialog)
     dialog.folder.setText(str(tmp_path))

@@ -272,15 +272,15 @@ def test_the_dock_opens_saves_and_tells_where_the_cursor_is(
     viewer, loader, qtbot, tmp_path, monkeypatch
 ) -> None:
     dock = open_dock(viewer, loader, qtbot)
-    assert dock.controls.open.isVisible()
+    assert dock.guide.open.isVisible()
     affine = np.diag([2.0, 1.5, 3.0, 1.0])
     affine[:3, 3] = -10, 20, 30
     nib.save(nib.Nifti1Image(np.zeros((30, 20, 24), np.int16), affine), tmp_path / "ct.nii.gz")
     picked = ([str(tmp_path / "ct.nii.gz")], "")
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: picked)
-    QTest.mouseClick(dock.controls.open, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(dock.guide.open, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: dock.session.image is not None)
-    assert not dock.controls.open.isVisible()
+    assert not dock.guide.open.isVisible()
     image = dock.session.image
     viewer.cursor.position = tuple(image.data_to_world((12, 10, 15)))
     # display axes run to I, P, L; the stored ones to R, A, S
@@ -292,7 +292,7 @@ def test_the_dock_opens_saves_and_tells_where_the_cursor_is(
     qtbot.waitUntil(lambda: object_is(dock, ball(image.data.shape, (12, 10, 15))))
     shown: list[SaveDialog] = []
     monkeypatch.setattr(SaveDialog, "open", lambda self: shown.append(self))
-    dock.controls.save.click()
+    dock.files.save.click()
     (dialog,) = shown
     qtbot.addWidget(dialog)
     assert dialog.plan().layers == (dock.session.labels,)
