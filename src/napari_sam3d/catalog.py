@@ -104,7 +104,7 @@ def _compact() -> ModelSpec:
         family="compact",
         way="following",
         patch_shape=(64, 64, 64),
-        prompts=_POINTS | {"mask"},
+        prompts=_POINTS | {"mask", "box"},
         weights=Weights(
             file="compact.safetensors",
             sha256="934a2615638fe18dc896994713b6de346d8058fd4c110aa07c0cd8a55893f757",

@@ -267,7 +267,7 @@ def test_wrong_input_is_one_sentence_before_any_model_is_loaded(
 @pytest.mark.parametrize(
     ("model", "words", "sentence"),
     [
-        ("compact", "--box 1,1,1,5,5,5", "takes points inside and outside the object; it cannot"),
+        ("sam_med3d_turbo", "--box 1,1,1,5,5,5", "takes points inside and outside the object; it"),
         ("sam3d_adapter_kits", "--point 1,1,1 --negative 2,2,2", "cannot use points outside of it"),
         ("sam3d_adapter_kits", "", "Say where the object is with --point"),
         ("sam3d_adapter_auto_kits", "--point 1,1,1", "takes no prompt at all; it cannot use po"),

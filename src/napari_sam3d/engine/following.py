@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cc3d
@@ -13,10 +13,11 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.boxes import FAR, box_about, ellipsoid, held
 from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
-from napari_sam3d.engine.patches import fit_patch, zoom_patches
+from napari_sam3d.engine.patches import box_patch, fit_patch, zoom_patches
 from napari_sam3d.engine.pieces import affordable
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import normalise, resample
@@ -58,17 +59,32 @@ class FollowingPredictor(Predictor):
         """Mask of the object that the prompts mean.
 
         At first the mean over patches of several sizes counts. Later clicks start from the patch
-        and the mask of `previous`, and the patch follows the new mask.
+        and the mask of `previous`, and the patch follows the new mask. A box holds the mask, and
+        says the size at once.
         """
         positions, labels = prompts.arrays()
         positives = positions[labels == 1]
+        box = None if prompts.box is None else box_about(prompts.box, positives)
+        if box is not None and not len(positives):
+            positions = np.concatenate([box.mean(0, keepdims=True), positions])
+            labels = np.concatenate([[1], labels])
 
         def look(patch: Grid, earlier: _View | None) -> _View:
             if cancelled():
                 raise Cancelled
-            return self._look(volume, patch, positions, labels, earlier)
+            view = self._look(volume, patch, positions, labels, earlier)
+            if box is None:
+                return view
+            return replace(view, logits=held(view.logits, patch, volume.grid, box))
 
-        if previous is None:
+        if box is not None:
+            about = box_patch(volume.grid, box, self.spec.patch_shape)
+            if previous is None or previous.patch != about:
+                logits = ellipsoid(box, volume.grid, about)
+            else:
+                logits = torch.from_numpy(previous.logits)
+            view = look(about, _View(about, logits, 1.0))
+        elif previous is None:
             patches = affordable(
                 volume, zoom_patches(volume.grid, positives, self.spec.patch_shape)
             )
@@ -83,7 +99,7 @@ class FollowingPredictor(Predictor):
                 view = look(fitted, view)
         threshold = self.settings.threshold
         cut = float(np.log(threshold / (1 - threshold)))
-        mask, window = paste(view.logits, view.patch, volume.grid, cut, outside=-20.0)
+        mask, window = paste(view.logits, view.patch, volume.grid, cut, outside=-FAR)
         return Prediction(mask, window, view.patch, view.logits.cpu().numpy(), view.score)
 
     def _look(

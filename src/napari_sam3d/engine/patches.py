@@ -31,9 +31,14 @@ def zoom_patches(grid: Grid, positives: np.ndarray, shape: Shape3) -> Iterator[G
 
 def mask_patch(grid: Grid, window: Window, shape: Shape3) -> Grid:
     """The patch that suits an object that fills a window of the volume."""
-    low = np.array([part.start for part in window]) - 0.5
-    high = np.array([part.stop for part in window]) - 0.5
-    return _patch(grid, (low + high) / 2, MARGIN * (high - low) * np.asarray(grid.spacing), shape)
+    ends = np.array([(part.start, part.stop) for part in window], float).T
+    return box_patch(grid, ends - 0.5, shape)
+
+
+def box_patch(grid: Grid, box: np.ndarray, shape: Shape3) -> Grid:
+    """The patch that suits an object that fills a box (2, 3) in voxels of the volume."""
+    edges = MARGIN * np.ptp(box, axis=0) * np.asarray(grid.spacing)
+    return _patch(grid, box.mean(0), edges, shape)
 
 
 def fit_patch(grid: Grid, patch: Grid, mask: np.ndarray, positives: np.ndarray) -> Grid | None:
