@@ -170,7 +170,7 @@ class Runner(QObject):
             self.worker.find_all(self._settings, request.volume)
         else:
             self.worker.submit(self._settings, request.volume, request.prompts, request.previous)
-        self._do("Segmenting")
+        self._do("Waiting for the other viewer" if self.worker.must_wait() else "Segmenting")
         self.busy_changed.emit(True)
         self._tick.start()
 
