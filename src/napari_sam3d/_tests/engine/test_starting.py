@@ -35,6 +35,14 @@ def given(full: np.ndarray, volume: Volume, predictor) -> Prediction:
     return prediction_of_mask(full[z, y, x], (z, y, x), volume.grid, predictor.spec)
 
 
+class All(type(fixed().model)):
+    """Says that all is foreground, whatever it is asked."""
+
+    def decode_masks(self, embedding, prompts):
+        masks = super().decode_masks(embedding, prompts)
+        return replace(masks, logits=torch.full_like(masks.logits, 10.0))
+
+
 def test_a_point_outside_adds_its_part_and_leaves_the_rest_as_it_was():
     volume, near, far = two_blocks()
     start = near.copy()
@@ -66,7 +74,7 @@ def test_a_negative_point_takes_its_part_away():
 
 
 def test_points_that_are_fulfilled_change_nothing():
-    volume, near, far = two_blocks()
+    volume, near, _ = two_blocks()
     for it in (fixed(), following()):
         start = given(near, volume, it)
         prompts = Prompts((Point((14, 14, 14)), Point((2, 2, 60), False)))
@@ -102,3 +110,26 @@ def test_a_finished_mask_is_not_what_the_next_prompt_changes():
     assert not np.array_equal(first.full(SHAPE), near | far)
     second = it.predict(volume, Prompts(points), first)
     np.testing.assert_array_equal(second.full(SHAPE), first.full(SHAPE))
+
+
+def test_a_point_changes_no_more_than_its_distance_from_the_border_says():
+    volume, near, _ = two_blocks()
+    it = fixed()
+    it.model = All().eval()
+    point = Point((14, 14, 28))  # 5 mm beyond the last voxel, at 23
+    prediction = it.predict(volume, Prompts((point,)), given(near, volume, it))
+    changed = prediction.full(SHAPE) & ~near
+    apart = np.sqrt(((np.argwhere(changed) - point.position_voxel) ** 2).sum(1))
+    assert apart.max() <= 7.5 and len(apart) > 1000
+    assert changed[14, 14, 24] and not changed[14, 14, 36]
+
+
+def test_a_point_that_the_network_ignores_changes_a_little_all_the_same():
+    volume, near, _ = two_blocks()
+    it = fixed()
+    it.model = All().eval()
+    point = Point((14, 14, 20), False)  # the first voxel outside is 4 mm away
+    prediction = it.predict(volume, Prompts((point,)), given(near, volume, it))
+    lost = near & ~prediction.full(SHAPE)
+    apart = np.sqrt(((np.argwhere(lost) - point.position_voxel) ** 2).sum(1))
+    assert apart.max() == 2 and len(apart) == 33  # the voxels of a ball of 2 mm
