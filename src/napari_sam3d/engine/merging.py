@@ -28,12 +28,12 @@ On validation volumes with half of the object given, one click makes a Dice of 0
 
 def anchored(prompts: Prompts, given: Prediction) -> Prompts:
     """Prompts with a point deep inside a given mask before them, when none of them is positive."""
-    if prompts.box is not None or any(prompts.arrays()[1]) or not given.mask.any():
+    if prompts.locates or not given.mask.any():
         return prompts
     inner = deepest(given.mask)
     assert inner is not None
     z, y, x = (inner + [part.start for part in given.window]).tolist()
-    return Prompts(points=(Point((z, y, x)), *prompts.points))
+    return prompts.become(replace(prompts.said, points=(Point((z, y, x)), *prompts.points)))
 
 
 def merge(given: Prediction, new: Prediction, prompts: Prompts, grid: Grid) -> Prediction:
