@@ -5,8 +5,8 @@
     {"format": "napari-sam3d labels", "version": 1,
      "labels": [{"id": 1, "name": "liver", "color": "#d02040ff", "volume_ml": 1520.25}]}
 
-`name`, `color` (red, green, blue, opacity; two hexadecimal digits each) and `volume_ml` may be
-missing or null; other keys are ignored.
+`name`, `color` (red, green, blue, opacity; two hexadecimal digits each), `volume_ml` and `class`
+(what several labels may be, such as "vessel") may be missing or null; other keys are ignored.
 """
 
 from __future__ import annotations
@@ -68,12 +68,15 @@ class LabelName:
         Red, green, blue, opacity, 0 to 1.
     volume_ml
         Millilitres; None when not known.
+    category
+        What it is one of; empty when nobody has said.
     """
 
     id: int
     name: str = ""
     color: Color | None = None
     volume_ml: float | None = None
+    category: str = ""
 
 
 def sidecar_path(mask_path: str | Path) -> Path:
@@ -113,6 +116,7 @@ def write_label_names(mask_path: str | Path, names: Iterable[LabelName]) -> Path
             "name": it.name,
             "color": None if it.color is None else "#" + bytes(_bytes(it.color)).hex(),
             "volume_ml": None if it.volume_ml is None else float(it.volume_ml),
+            **({"class": it.category} if it.category else {}),
         }
         for it in sorted(names, key=lambda it: it.id)
     ]
@@ -216,9 +220,11 @@ def _name(row: Any, path: Path) -> LabelName:
     label = row.get("id") if isinstance(row, dict) else None
     if not isinstance(row, dict) or not is_whole(label) or not -(2**63) <= label < 2**64:
         raise ValueError(f"{path.name} is damaged: one of its labels has no number.")
-    name, color, volume = (row.get(key) for key in ("name", "color", "volume_ml"))
-    if name is not None and not isinstance(name, str):
-        raise ValueError(f"{path.name} is damaged: the name of label {label} is no text.")
+    keys = ("name", "color", "volume_ml", "class")
+    name, color, volume, category = (row.get(key) for key in keys)
+    for key, text in (("name", name), ("class", category)):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{path.name} is damaged: the {key} of label {label} is no text.")
     match = _COLOR.fullmatch(color) if isinstance(color, str) else None
     if color is not None and match is None:
         raise ValueError(
@@ -234,7 +240,8 @@ def _name(row: Any, path: Path) -> LabelName:
     if match is not None:
         red, green, blue, alpha = (int(part or "ff", 16) / 255 for part in match.groups())
         rgba = (red, green, blue, alpha)
-    return LabelName(label, name or "", rgba, None if volume is None else float(volume))
+    volume_ml = None if volume is None else float(volume)
+    return LabelName(label, name or "", rgba, volume_ml, category or "")
 
 
 def _bytes(color: Sequence[float]) -> list[int]:

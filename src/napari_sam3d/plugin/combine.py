@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,20 @@ def combine(maps: Sequence[np.ndarray]) -> Combined:
             out[index][on] = renumbered[np.searchsorted(old, part[on])] if len(old) else 0
         shared += int(np.count_nonzero(claims > 1))
     return Combined(out, tuple(ids), shared)
+
+
+def by_category(labels: np.ndarray, categories: Mapping[int, str]) -> tuple[np.ndarray, dict]:
+    """A label map in which objects of one category have one label, and old ids to new ones.
+
+    That is the lowest of their ids; objects without a category keep theirs.
+    """
+    first: dict[str, int] = {}
+    ids = {label: first.setdefault(it, label) for label, it in sorted(categories.items())}
+    out = np.array(labels)
+    for label, new in ids.items():
+        if label != new:
+            out[labels == label] = new
+    return out, ids
 
 
 def _free_ids(present: Sequence[Sequence[int]]) -> list[dict[int, int]]:

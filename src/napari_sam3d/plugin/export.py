@@ -42,8 +42,8 @@ class Export:
         The file whose header is kept, if there is one.
     is_labels, rgb
         Whether the values are labels, or the last axis colours.
-    titles, colors
-        Names of labels by id, and how to find their colours.
+    titles, colors, categories
+        Names of labels by id, how to find their colours, and what they are one of.
     replace_source
         Whether the file may be the source itself.
     itksnap
@@ -58,6 +58,7 @@ class Export:
     rgb: bool = False
     titles: Mapping[int, str] = field(default_factory=dict)
     colors: Colors = lambda labels: {}
+    categories: Mapping[int, str] = field(default_factory=dict)
     replace_source: bool = False
     itksnap: bool = False
 
@@ -101,10 +102,10 @@ class Export:
             volumes = dict.fromkeys(self.titles, 0.0) | label_volumes(data, self.grid)
         else:  # a film has no one volume
             volumes = dict.fromkeys({*self.titles, *count_labels(data)})
-        colors = self.colors(volumes)
+        colors, titles, categories = self.colors(volumes), self.titles, self.categories
         return tuple(
-            LabelName(label, self.titles.get(label, ""), colors.get(label), volumes[label])
-            for label in sorted(volumes)
+            LabelName(n, titles.get(n, ""), colors.get(n), volumes[n], categories.get(n, ""))
+            for n in sorted(volumes)
         )
 
     def _doubts(self, names: tuple[LabelName, ...]) -> tuple[str, ...]:

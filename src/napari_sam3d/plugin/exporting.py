@@ -31,7 +31,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam3d.plugin import background, questions
 from napari_sam3d.plugin.export import itksnap_path, listing
-from napari_sam3d.plugin.save_plan import SavePlan, prompts_of, suggest
+from napari_sam3d.plugin.save_plan import SavePlan, has_classes, prompts_of, suggest
 from napari_sam3d.plugin.writer import write_all
 
 if TYPE_CHECKING:
@@ -113,6 +113,9 @@ class SaveDialog(QDialog):
         self.prompts = QCheckBox("Prompts (.json)")
         self.prompts.setToolTip("The points that the masks were made from, to go on another day")
         self.prompts.setVisible(any(prompts_of(layer) for layer in self._labels))
+        self.classes = QCheckBox("One label for each class")
+        self.classes.setToolTip("All objects of one class become one label, called like the class")
+        self.classes.setVisible(any(has_classes(layer) for layer in self._labels))
         self.combined.setVisible(len(self._labels) > 1)
         self.name.setVisible(len(self._labels) > 1)
         self.summary = QLabel()
@@ -138,6 +141,7 @@ class SaveDialog(QDialog):
             combined=combined,
             itksnap=self.itksnap.isChecked(),
             prompts=self.prompts.isChecked(),
+            classes=self.classes.isChecked(),
         )
 
     def accept(self) -> None:
@@ -185,6 +189,7 @@ class SaveDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.table, stretch=1)
         layout.addLayout(form)
+        layout.addWidget(self.classes)
         layout.addWidget(self.itksnap)
         layout.addWidget(self.prompts)
         layout.addWidget(self.summary)

@@ -43,6 +43,7 @@ class HandWatch:
         self.edits = HandEdits()
         self._labels: Labels | None = None
         self._shape: tuple[int, ...] = ()
+        self._locked: list[int] = []
         self._given_up: dict[int, list[Window]] = {}
         self._writing = self._staged = self._heard = False
 
@@ -98,6 +99,7 @@ class HandWatch:
         if not self.keep:
             self.forget(object_id)
         self._sync(labels)
+        self._locked = [n for n, it in objects.items() if it.locked]
         self._writing, self._heard = True, False
         try:
             count = show_mask(labels, object_id, shown, before, self._rule)
@@ -107,7 +109,7 @@ class HandWatch:
             if self.overwrite and before is not None:
                 # voxels that it gave back belong to those who had them
                 for number, it in objects.items():
-                    if number != object_id and _meet(it.shown, before):
+                    if number != object_id and not it.locked and _meet(it.shown, before):
                         count += show_mask(labels, number, it.shown, None, self._rule_kept)
         finally:
             self._writing = False
@@ -138,7 +140,7 @@ class HandWatch:
         """The voxels that an object should have, and those that it may take."""
         wanted, free = self._rule_kept(object_id, wanted, now, box)
         if self.overwrite:
-            free = now != object_id
+            free = (now != object_id) & ~np.isin(now, self._locked)
             held = self.edits.held(object_id, box) if self.keep else None
             if held is not None:
                 free &= ~held

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils import CyclicLabelColormap, DirectLabelColormap
 
 from napari_sam3d.io.label_names import Color
-from napari_sam3d.plugin.objects import OBJECTS
+from napari_sam3d.plugin.objects import OBJECTS, Object
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
 
 Colors = Callable[[Iterable[int]], dict[int, Color]]
+_MANY = 4096
+"""Labels whose colours do not recur once one of them was chosen; a layer rarely has more."""
 
 
 def titles_of(meta: Mapping[str, Any]) -> dict[int, str]:
@@ -36,6 +42,47 @@ def titles_of(meta: Mapping[str, Any]) -> dict[int, str]:
     return titles
 
 
+def categories_of(meta: Mapping[str, Any]) -> dict[int, str]:
+    """What the objects segmented in a Labels layer are, by id; without those of which nobody said.
+
+    Parameters
+    ----------
+    meta
+        Settings of the layer.
+    """
+    objects = meta.get("metadata", {}).get(OBJECTS) or {}
+    return {label: it.category for label, it in sorted(objects.items()) if it.category}
+
+
+def show_colors(labels: Labels, objects: Mapping[int, Object]) -> None:
+    """Have a Labels layer show objects in the colours that were chosen; the others keep theirs."""
+    chosen = {
+        label: rgba
+        for label, it in objects.items()
+        if it.color and not np.allclose(labels.colormap.map(label), rgba := _rgba(it.color))
+    }
+    if not chosen:
+        return
+    before = labels.colormap
+    if isinstance(before, DirectLabelColormap):
+        labels.colormap = DirectLabelColormap(color_dict={**before.color_dict, **chosen})
+        return
+    colors = before.colors
+    if len(colors) <= _MANY:  # napari's 49: several rounds, so that each label has its own
+        rounds = -(-_MANY // (len(colors) - 1))
+        colors = np.concatenate([colors[:1], *[colors[1:]] * rounds])
+    colors = np.array(colors)
+    for label, rgba in chosen.items():
+        colors[(label - 1) % (len(colors) - 1) + 1] = rgba
+    labels.colormap = CyclicLabelColormap(
+        colors=colors,
+        seed=before.seed,
+        use_selection=before.use_selection,
+        selection=before.selection,
+        background_value=before.background_value,
+    )
+
+
 def colors_of(meta: Mapping[str, Any]) -> Colors:
     """Says in which colours the layer shows labels."""
     colormap = meta.get("colormap")
@@ -48,6 +95,10 @@ def colors_of(meta: Mapping[str, Any]) -> Colors:
         return {label: tuple(row) for label, row in zip(labels, rgba.tolist(), strict=True)}
 
     return colors
+
+
+def _rgba(color: str) -> tuple[float, ...]:
+    return (*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0)
 
 
 def _is_label(value: Any) -> bool:

@@ -41,6 +41,12 @@ class Object:
         Earlier predictions by what was said, newest last: undo takes them up again as they were.
     name
         What the user or a model calls it; empty when it has no name but its number.
+    category
+        What it is one of, such as "vessel"; empty when nobody has said.
+    color
+        As #rrggbb; empty for the one that napari gives it.
+    locked
+        Whether its mask changes by hand only.
     """
 
     prompts: Prompts = field(default_factory=Prompts)
@@ -48,6 +54,9 @@ class Object:
     shown: Prediction | Found | None = None
     answers: dict[Said, Answer] = field(default_factory=dict)
     name: str = ""
+    category: str = ""
+    color: str = ""
+    locked: bool = False
 
     def title(self, number: int) -> str:
         """Its name, or else its number."""

@@ -18,7 +18,7 @@ from napari_sam3d.plugin import questions
 from napari_sam3d.plugin.combine import combine
 from napari_sam3d.plugin.export import Export, listing
 from napari_sam3d.plugin.layers import source_of
-from napari_sam3d.plugin.names import colors_of, titles_of
+from napari_sam3d.plugin.names import categories_of, colors_of, titles_of
 from napari_sam3d.plugin.origin import (
     came_as_labels,
     finest,
@@ -79,6 +79,7 @@ def prepare(
         rgb=bool(meta.get("rgb")),
         titles=titles_of(meta) if is_labels else {},
         colors=colors_of(meta),
+        categories=categories_of(meta) if is_labels else {},
         replace_source=_may_replace(target, volume, own, layers, parent),
         itksnap=itksnap,
     )
@@ -109,11 +110,13 @@ class CombinedExport:
         made = combine([np.asarray(finest(data, meta)) for data, meta, _ in self.labels])
         titles: dict[int, str] = {}
         colors: dict[int, Color] = {}
+        categories: dict[int, str] = {}
         notes = []
         for (_, meta, _), ids in zip(self.labels, made.ids, strict=True):
             layer, own = str(meta.get("name")), titles_of(meta)
             titles |= {new: f"{layer}: {own.get(old) or old}" for old, new in ids.items()}
             colors |= {ids[old]: color for old, color in colors_of(meta)(ids).items()}
+            categories |= {ids[n]: it for n, it in categories_of(meta).items() if n in ids}
             moved = [f"{old} is {new}" for old, new in ids.items() if old != new]
             if moved:
                 notes.append(
@@ -124,7 +127,11 @@ class CombinedExport:
                 f"{made.shared} voxels are in several layers; each has the label of the upper one."
             )
         export = replace(
-            self.export, data=made.labels, titles=titles, colors=lambda labels: dict(colors)
+            self.export,
+            data=made.labels,
+            titles=titles,
+            colors=lambda labels: dict(colors),
+            categories=categories,
         )
         path, more = export.write()
         return path, (*notes, *more)

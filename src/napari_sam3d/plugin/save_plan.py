@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 
 from napari_sam3d.io import nifti_stem
 from napari_sam3d.io.label_names import sidecar_path
-from napari_sam3d.io.prompt_file import ObjectPrompts, write_prompts
+from napari_sam3d.io.prompt_file import write_prompts
+from napari_sam3d.io.prompt_rows import ObjectPrompts
 from napari_sam3d.io.write import with_suffix
+from napari_sam3d.plugin.combine import by_category
 from napari_sam3d.plugin.export import Export, itksnap_path, safe_name
 from napari_sam3d.plugin.layers import source_of
+from napari_sam3d.plugin.names import categories_of
 from napari_sam3d.plugin.objects import OBJECTS
-from napari_sam3d.plugin.origin import came_as_labels, place_of, sources_at
+from napari_sam3d.plugin.origin import came_as_labels, finest, place_of, sources_at
 from napari_sam3d.plugin.prepare import CombinedExport, prepare, prepare_combined
+from napari_sam3d.plugin.prompt_io import all_prompts
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
     from napari.layers import Layer
+    from napari.types import FullLayerData
     from qtpy.QtWidgets import QWidget
 
 
@@ -41,6 +46,8 @@ class SavePlan:
         Whether all layers become one label map.
     itksnap, prompts
         Whether ITK-SNAP's label description, and the prompts, are saved as well.
+    classes
+        Whether objects of one class get one label.
     """
 
     layers: tuple[Labels, ...]
@@ -49,6 +56,7 @@ class SavePlan:
     combined: bool = False
     itksnap: bool = False
     prompts: bool = False
+    classes: bool = False
 
     @property
     def masks(self) -> tuple[Path, ...]:
@@ -110,6 +118,8 @@ class SavePlan:
             With one sentence, when a layer cannot be saved or the user said no.
         """
         data = [layer.as_layer_data_tuple() for layer in self.layers]
+        if self.classes:
+            data = [_by_category(*it) for it in data]
         if self.combined:
             return [prepare_combined(self.masks[0], data, parent, itksnap=self.itksnap)]
         return [
@@ -126,13 +136,25 @@ class SavePlan:
 
 
 def prompts_of(layer: Labels) -> tuple[ObjectPrompts, ...]:
-    """The points behind the masks of a layer."""
-    objects = layer.metadata.get(OBJECTS) or {}
-    return tuple(
-        ObjectPrompts(number, it.prompts.points, it.name)
-        for number, it in sorted(objects.items())
-        if it.prompts.points
-    )
+    """The prompts behind the masks of a layer."""
+    return all_prompts(layer.metadata.get(OBJECTS) or {})
+
+
+def has_classes(layer: Labels) -> bool:
+    """Whether somebody has said of an object what it is."""
+    return bool(categories_of({"metadata": layer.metadata}))
+
+
+def _by_category(array: Any, meta: dict[str, Any], kind: str) -> FullLayerData:
+    """A layer with one label for each class, called like it."""
+    labels, ids = by_category(finest(array, meta), categories_of(meta))
+    metadata = meta["metadata"]
+    objects = {
+        ids.get(n, n): replace(it, name=it.category or it.name)
+        for n, it in sorted(metadata.get(OBJECTS, {}).items(), reverse=True)
+    }
+    meta = {**meta, "metadata": {**metadata, OBJECTS: objects}, "multiscale": False}
+    return labels, meta, kind
 
 
 def suggest(labels: Sequence[Labels], layers: Iterable[Layer]) -> tuple[Path | None, list[str]]:

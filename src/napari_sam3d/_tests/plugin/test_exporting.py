@@ -169,6 +169,25 @@ def test_or_become_one_label_map(viewer, image, masks, qtbot, tmp_path):
     assert "30 voxels are in several layers" in sentences()[-1]
 
 
+def test_objects_of_one_class_get_one_label(viewer, image, masks, qtbot, tmp_path):
+    layer = masks[0]
+    layer.data[2, 0, 0] = 4
+    before = layer.data.copy()
+    layer.metadata[OBJECTS] = {
+        1: Object(name="Left", category="lung"),
+        4: Object(name="Right", category="lung"),
+    }
+    dialog = opened(viewer, qtbot, layer)
+    press(dialog.classes)
+    press(dialog.save)
+    (name,) = read_label_names(tmp_path / "scan_seg.nii.gz")
+    assert (name.id, name.name, name.category) == (1, "lung", "lung")
+    mask = read_nifti(tmp_path / "scan_seg.nii.gz").data
+    np.testing.assert_array_equal(mask == 1, before > 0)
+    np.testing.assert_array_equal(layer.data, before)
+    assert layer.metadata[OBJECTS][4].name == "Right"
+
+
 def test_what_cannot_be_saved_is_said_at_once(viewer, image, masks, qtbot, tmp_path):
     dialog = opened(viewer, qtbot)
     for row in range(2):
