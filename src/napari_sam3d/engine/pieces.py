@@ -14,8 +14,12 @@ from torch import Tensor
 
 from napari_sam3d.volume import Grid, Volume, Window
 
-PIECE = 1 << 24
+PIECE = 1 << 22
 """Voxels that are read at once, unless a single chunk of the array has more."""
+_SMALL = 1 << 26
+"""Voxels of an image that is read as a whole for a sample."""
+_BLOCKS = 5
+"""Blocks of a sample along each axis."""
 _MOMENT = 1 << 28
 """Voxels that a first look may cover; a volume of 512 x 512 x 1000 has fewer."""
 
@@ -105,6 +109,32 @@ def pieces(
         room = max(1, room // max(b - a for a, b in groups[-1]))
     for spans in itertools.product(*groups):
         yield tuple(a for a, _ in spans), tuple(b for _, b in spans)
+
+
+def sampled(image: Any, most: int) -> np.ndarray:
+    """Some voxels (n,) from all over an image: every so many-th along each axis.
+
+    Of an image in chunks, for which this would read all of them, they are blocks of neighbours,
+    unless the whole is not large.
+
+    Parameters
+    ----------
+    image
+        Array (z, y, x).
+    most
+        About how many.
+    """
+    size = math.prod(image.shape)
+    step = max(1, round((size / most) ** (1 / 3)))
+    if isinstance(image, np.ndarray) or size <= _SMALL:
+        return np.asarray(image[::step, ::step, ::step]).ravel()
+    edge = max(1, round((most / _BLOCKS**3) ** (1 / 3)))
+    middles = (np.arange(_BLOCKS) + 0.5) / _BLOCKS
+    spans = [
+        [slice(a, a + edge) for a in np.clip(middles * n - edge / 2, 0, n).astype(int).tolist()]
+        for n in image.shape
+    ]
+    return np.concatenate([np.asarray(image[at]).ravel() for at in itertools.product(*spans)])
 
 
 def affordable(volume: Volume, patches: Iterable[Grid]) -> Iterator[Grid]:

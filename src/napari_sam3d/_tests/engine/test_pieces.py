@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from napari_sam3d._tests.spy_array import SpyArray
 from napari_sam3d.engine import pieces
-from napari_sam3d.engine.pieces import affordable, averaged, picked
+from napari_sam3d.engine.pieces import affordable, averaged, picked, sampled
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.volume import Grid, Volume
 
@@ -24,7 +24,7 @@ def lazy(array: np.ndarray, chunks: tuple[int, int, int]) -> da.Array:
     return da.from_array(array, chunks=chunks)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(shape=shapes, chunks=shapes, data=st.data())
 def test_pieces_fill_the_block_and_end_with_chunks(shape, chunks, data) -> None:
     start = [data.draw(st.integers(0, n - 1)) for n in shape]
@@ -42,7 +42,7 @@ def test_pieces_fill_the_block_and_end_with_chunks(shape, chunks, data) -> None:
     assert (seen[inside] == 1).all() and seen.sum() == seen[inside].size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(shape=shapes, chunks=shapes, factors=st.tuples(*[st.integers(1, 5)] * 3), data=st.data())
 def test_means_are_those_of_the_whole_block(shape, chunks, factors, data) -> None:
     image = np.random.default_rng(0).normal(size=shape)
@@ -112,3 +112,14 @@ def test_a_first_look_at_a_huge_volume_ends_early_unless_it_has_coarser_levels()
     levels = Volume(data, grid, coarser=(small,))
     assert levels.at((15, 15, 15)) is small and levels.at((7, 9, 9)) is levels
     assert len(list(affordable(levels, row))) == 4
+
+
+def test_a_sample_of_a_large_volume_reads_few_chunks() -> None:
+    spy = SpyArray((1000, 1000, 1000), (50, 50, 50), radius=500)
+    values = sampled(da.from_array(spy, chunks=spy.chunks), 1_000_000)
+    assert 0.5 < values.size / 1e6 < 2
+    assert len(spy.reads) <= 5**3 * 2**3
+    assert 0.4 < (values > 0).mean() < 0.65  # a ball in its cube: 0.52
+    array = np.arange(1000).reshape(10, 10, 10)
+    for one in (array, lazy(array, (3, 4, 5))):
+        np.testing.assert_array_equal(sampled(one, 125), array[::2, ::2, ::2].ravel())

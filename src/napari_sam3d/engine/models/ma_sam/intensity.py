@@ -9,9 +9,12 @@ import numpy as np
 from scipy.ndimage import zoom
 from torch import Tensor
 
+from napari_sam3d.engine.pieces import sampled
+
 _PROSTATE_QUANTILE = 0.99
 _RANGE = 1e-8  # added to the range of the intensities, as released
 _CUBIC = 3  # order of splines
+_SAMPLE = 1 << 26  # voxels; so many are read without a thought
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,13 @@ BY_GROUP = Intensity()
 
 
 def prostate_intensity(volume: np.ndarray) -> Intensity:
-    """Of the prostate MR checkpoint: from the least value of the volume to its 99 % quantile."""
+    """Of the prostate MR checkpoint: from the least value of the volume to its 99 % quantile.
+
+    Of a large volume that is not in memory, a sample counts.
+    """
+    values = volume if isinstance(volume, np.ndarray) else sampled(volume, _SAMPLE)
     return Intensity(
-        float(volume.min()), float(np.quantile(volume, _PROSTATE_QUANTILE)), per_group=False
+        float(values.min()), float(np.quantile(values, _PROSTATE_QUANTILE)), per_group=False
     )
 
 

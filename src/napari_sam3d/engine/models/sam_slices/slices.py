@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from napari_sam3d.engine.models.sam_slices.model import SliceMask, SlicePrompts
+from napari_sam3d.engine.pieces import sampled
 
 _PERCENTILES = (0.5, 99.5)  # of the volume, black and white
 _SAMPLE = 1_000_000  # voxels that the percentiles are taken from, at most
@@ -96,8 +97,7 @@ class VolumeSlices:
 
 def percentile_window(volume: np.ndarray) -> tuple[float, float]:
     """The 0.5 and 99.5 percentiles of what is finite, from at most a million voxels."""
-    step = max(1, round((volume.size / _SAMPLE) ** (1 / 3)))
-    sample = np.asarray(volume[::step, ::step, ::step], np.float32).ravel()
+    sample = sampled(volume, _SAMPLE).astype(np.float32)
     sample = sample[np.isfinite(sample)]
     if len(sample) == 0:
         return 0.0, 1.0
