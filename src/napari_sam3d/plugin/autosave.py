@@ -29,6 +29,7 @@ from napari_sam3d.plugin.kept_folder import (
 )
 from napari_sam3d.plugin.mask_layer import make_room
 from napari_sam3d.plugin.objects import Object
+from napari_sam3d.plugin.voxels import slabs
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Autosave:
         if path is None:
             raise ValueError(f"There is no earlier work on {image.name} any more.")
         labels, _ = self._session.ensure_layers()
-        if self._session.used() or np.any(labels.data):
+        if self._session.used() or labels.data.max() > 0:
             raise ValueError("Take back with Undo what you have begun, then press Resume.")
         try:
             kept = read_kept(path)
@@ -279,10 +280,13 @@ class Autosave:
             self._dirty |= {(z, y, x) for z in ranges[0] for y in ranges[1] for x in ranges[2]}
 
     def _scan(self) -> None:
-        """Mark every tile."""
+        """Mark every tile that may hold a label."""
         self._dirty |= self._known.keys()
         if self._session.labels is not None:
-            self._touch(tuple(slice(0, n) for n in self._session.labels.data.shape))
+            for first, slab in slabs(self._session.labels.data, TILE[0]):
+                if slab.max() > 0:
+                    whole = (slice(0, n) for n in slab.shape[1:])
+                    self._touch((slice(first, first + len(slab)), *whole))
 
     def _copy_dirty(self) -> dict[Tile, np.ndarray | None]:
         """The marked tiles that are not what they were."""
