@@ -21,14 +21,18 @@ _SURE = 8.0
 _REACH = 1.5
 """How far from a point a mask changes, in distances between the point and the border of the mask.
 
-On validation volumes with half of the object given, one click makes a Dice of 0.62 into 0.85
+On validation volumes with half of the object given, one click makes a Dice of 0.62 into 0.84
 (0.80 with 2.5 distances, 0.72 without a limit); with blobs too much, 0.88 into 0.89 (0.73).
 """
 
 
 def anchored(prompts: Prompts, given: Prediction) -> Prompts:
-    """Prompts with a point deep inside a given mask before them, when none of them is positive."""
-    if prompts.locates or not given.mask.any():
+    """Prompts with a point deep inside a given mask before them, for networks that need one.
+
+    On validation volumes with half of the object given, a click in the other half gave a Dice of
+    0.71 without that point and 0.84 with it.
+    """
+    if prompts.box is not None or not given.mask.any():
         return prompts
     inner = deepest(given.mask)
     assert inner is not None
