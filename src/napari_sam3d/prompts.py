@@ -27,6 +27,10 @@ class Point:
     position_voxel: Point3
     positive: bool = True
 
+    def middle(self) -> Point3:
+        """Where it is."""
+        return self.position_voxel
+
 
 @dataclass(frozen=True)
 class Box:
@@ -51,8 +55,8 @@ class Box:
         return low, high
 
     def middle(self) -> Point3:
-        """Its centre."""
-        z, y, x = (float(c) for c in self.array().mean(0))
+        """The voxel at its centre."""
+        z, y, x = (float((low + high) // 2) for low, high in zip(*self.voxels(), strict=True))
         return z, y, x
 
 
@@ -124,9 +128,15 @@ class Said:
     start: Found | None = None
 
     @property
-    def count(self) -> int:
-        """How many points, boxes and scribbles there are."""
-        return len(self.points) + (self.box is not None) + len(self.scribbles)
+    def parts(self) -> tuple[Point | Box | Scribble, ...]:
+        """Points, then the box, then scribbles."""
+        box = () if self.box is None else (self.box,)
+        return (*self.points, *box, *self.scribbles)
+
+    @property
+    def clicks(self) -> tuple[Point, ...]:
+        """The points, then those of the scribbles: what a network of clicks is told."""
+        return (*self.points, *(point for it in self.scribbles for point in it.points()))
 
     @property
     def locates(self) -> bool:
@@ -166,11 +176,8 @@ class Said:
             raise ValueError("At least one positive point is needed to say where the object is.")
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (n, 3) in voxels and labels (n,), 1 positive and 0 negative (SAM's labels).
-
-        The clicks come first, then the points of scribbles.
-        """
-        points = [*self.points, *(point for it in self.scribbles for point in it.points())]
+        """Positions (n, 3) of `clicks`, labels (n,): 1 positive and 0 negative, as SAM has them."""
+        points = self.clicks
         positions = np.array([p.position_voxel for p in points], float).reshape(-1, 3)
         return positions, np.array([int(p.positive) for p in points], int)
 
@@ -197,10 +204,17 @@ class Prompts(Said):
         return self.become(replace(self.said, points=(*self.points, point)))
 
     def remove(self, index: int) -> Prompts:
-        """Without the point at `index`; IndexError when there is none."""
-        points = list(self.points)
-        del points[index]
-        return self.become(replace(self.said, points=tuple(points)))
+        """Without one of its `parts`; IndexError when there is none at this index."""
+        self.parts[index]
+        first = len(self.parts) - len(self.scribbles)
+        return self.become(
+            replace(
+                self.said,
+                points=tuple(it for i, it in enumerate(self.points) if i != index),
+                box=None if index == len(self.points) else self.box,
+                scribbles=tuple(it for i, it in enumerate(self.scribbles, first) if i != index),
+            )
+        )
 
     def become(self, said: Said) -> Prompts:
         """Say this instead, as one undoable step; unchanged when it is the same."""

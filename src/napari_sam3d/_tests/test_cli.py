@@ -274,13 +274,12 @@ def test_wrong_input_is_one_sentence_before_any_model_is_loaded(
         ("sam3d_adapter_auto_kits", "--box 1,1,1,5,5,5", "no prompt at all; it cannot use a box"),
         ("ma_sam_btcv", "--point 1,1,1", "takes a box or no prompt at all; it cannot use points"),
         ("ma_sam_btcv", "--prompts p.json", "it cannot use points"),
-        ("ma_sam_btcv", "--save-prompts q.json", "A file of prompts holds points only"),
+        ("ma_sam_btcv", "--save-prompts q.json", "There are no prompts to save"),
         ("medsam", "--point 1,1,1", "medsam takes a box; it cannot use points"),
         ("medsam", "", "Say where the object is with --box"),
         ("sam_vit_b", "--box 1,1,1,5,5,50", "The box 1,1,1,5,5,50 leaves ct.nii.gz, whose voxel"),
         ("sam_vit_b", "--box 1,1,1,5,5", "not a box"),
         ("sam_vit_b", "--box 1,1,1,5,5,5 --negative 2:1,1,1", "Object 2 has only negative points"),
-        ("sam_vit_b", "--box 1,1,1,5,5,5 --save-prompts q.json", "points only"),
     ],
 )
 def test_what_a_model_does_not_take_is_said_before_it_is_loaded(
@@ -372,6 +371,22 @@ def test_saved_prompts_give_the_same_mask(predictor, image, tmp_path):
     assert predictor.prompts[len(first) :] == first
     np.testing.assert_array_equal(stored("again.nii.gz"), stored("ct_seg.nii.gz"))
     assert not os.path.exists("again.labels.json")  # there is no name to tell
+
+
+def test_saved_boxes_and_scribbles_reach_the_model(predictor, image, tmp_path):
+    words = ["segment", image, "--model", "sam_vit_b"]
+    typed = ["--box", "4,9,11,6,11,13", "--point", "5,10,12", "--point", "2:5,10,12"]
+    assert main([*words, *typed, "--save-prompts", "p.json"]) == 0
+    value = json.loads((tmp_path / "p.json").read_text())
+    assert value["version"] == 2 and "box" in value["objects"][0]
+    stroke = {"label": "positive", "ijk": [[1, 1, 1], [2, 2, 2]], "ras_mm": None}
+    value["objects"][1]["scribbles"] = [stroke]
+    (tmp_path / "p.json").write_text(json.dumps(value))
+    more = ["--box", "2:4,9,11,6,11,13", "--prompts", "p.json", "-o", "again.nii.gz"]
+    assert main([*words, *more]) == 0
+    one, _, again, both = predictor.prompts
+    assert again == one and one.box is not None
+    assert both.box is not None and both.points and len(both.scribbles[0].positions_voxel) == 2
 
 
 def test_prompts_of_another_scan_and_typed_ones_come_together(predictor, image, tmp_path, capsys):

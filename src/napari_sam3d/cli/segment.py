@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,7 @@ from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_sam3d.io.prompt_file import ObjectPrompts
+    from napari_sam3d.io.prompt_rows import ObjectPrompts
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -49,7 +49,7 @@ class Segment:
     napari-sam3d segment ct.nii.gz --model medsam --box 90,60,30,140,110,52
     napari-sam3d segment ct.nii.gz --model ma_sam_btcv
 
-    The points that the Segment dock saved, on another image in the same coordinates:
+    The prompts that the Segment dock saved, on another image in the same coordinates:
     napari-sam3d segment later.nii.gz --prompts ct_prompts.json
     """
 
@@ -64,9 +64,9 @@ class Segment:
     mm: bool = False
     """Points and boxes are in RAS millimetres instead of stored voxel indices."""
     prompts: Annotated[Path | None, arg(metavar="FILE.json")] = None
-    """Saved prompts; --point and --negative add to them."""
+    """Saved prompts; --point and --negative add to them, --box replaces the box of an object."""
     save_prompts: Annotated[Path | None, arg(metavar="FILE.json")] = None
-    """Write all points to a file that --prompts and the Segment dock read."""
+    """Write all prompts to a file that --prompts and the Segment dock read."""
     frame: Annotated[int | None, arg(metavar="N")] = None
     """Time point of a series, counted from 0."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
@@ -87,17 +87,21 @@ class Segment:
         check_usable(spec, typed, boxes)
         if self.prompts is None:
             check_enough(spec, typed, boxes)
-        if self.save_prompts is not None and (boxes or not (typed or self.prompts)):
-            raise ValueError("A file of prompts holds points only; leave --save-prompts out.")
+        if self.save_prompts is not None and not (typed or boxes or self.prompts):
+            raise ValueError("There are no prompts to save; leave --save-prompts out.")
         output = self.output or Path(f"{nifti_stem(self.image.name)}_seg.nii.gz")
         check_output(output, self.image, self.overwrite)
         if self.save_prompts is not None:
             check_prompts(self.save_prompts, self.overwrite)
         volume = read_nifti(self.image, self.frame)
         warnings = list(volume.source.warnings) if volume.source is not None else []
-        said = self._said(typed, volume)
-        check_enough(spec, {it.id: it.points for it in said}, boxes)
-        prompts = self._prompts(said, boxes, volume)
+        said = self._said(typed, boxes, volume)
+        check_enough(
+            spec,
+            {it.id: it.said.clicks for it in said if it.said.clicks},
+            [it.id for it in said if it.box is not None],
+        )
+        prompts = {it.id: Prompts(it.points, it.box, it.scribbles) for it in said}
         for warning in () if self.json else warnings:
             print(warning, file=sys.stderr)
 
@@ -126,28 +130,26 @@ class Segment:
                 lines.append(f"All of them took {objects[0].seconds:.1f} s")
             print("\n".join([*lines, f"Mask: {output}"]))
 
-    def _prompts(
-        self, said: Sequence[ObjectPrompts], boxes: Mapping[int, TypedBox], volume: Volume
-    ) -> dict[int, Prompts]:
-        """The points and the box of each object, by ascending id."""
-        prompts = {it.id: Prompts(points=it.points) for it in said}
-        for number, box in boxes.items():
-            points = prompts.get(number, Prompts())
-            prompts[number] = replace(points, box=place_box(box, volume, self.mm))
-        return {number: prompts[number] for number in sorted(prompts)}
-
     def _said(
-        self, typed: Mapping[int, tuple[TypedPoint, ...]], volume: Volume
+        self,
+        typed: Mapping[int, tuple[TypedPoint, ...]],
+        boxes: Mapping[int, TypedBox],
+        volume: Volume,
     ) -> list[ObjectPrompts]:
         """What was loaded and typed about each object, by ascending id."""
-        from napari_sam3d.io.prompt_file import ObjectPrompts, read_prompts
+        from napari_sam3d.io.prompt_file import read_prompts
+        from napari_sam3d.io.prompt_rows import ObjectPrompts
 
         loaded = () if self.prompts is None else read_prompts(self.prompts, volume)
-        names = {it.id: it.name for it in loaded}
-        points = {it.id: it.points for it in loaded}
+        said = {it.id: it for it in loaded}
         for number, more in typed.items():
-            points[number] = (*points.get(number, ()), *place(more, volume, self.mm).points)
-        return [ObjectPrompts(n, points[n], names.get(n, "")) for n in sorted(points)]
+            it = said.get(number, ObjectPrompts(number))
+            points = (*it.points, *place(more, volume, self.mm).points)
+            said[number] = replace(it, points=points)
+        for number, box in boxes.items():
+            it = said.get(number, ObjectPrompts(number))
+            said[number] = replace(it, box=place_box(box, volume, self.mm))
+        return [said[number] for number in sorted(said)]
 
 
 def check_output(output: Path, image: Path, overwrite: bool) -> None:

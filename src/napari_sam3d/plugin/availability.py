@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 
 from napari_sam3d.catalog import ModelSpec, model_spec
 from napari_sam3d.engine.places import base_of, is_here, weights_file
+from napari_sam3d.prompts import Said
 
 
 class Where(Enum):
@@ -62,14 +63,14 @@ def describe(spec: ModelSpec) -> str:
         weights = f"Its weights are downloaded at the {begins}"
         weights += f" ({_download(spec)})." if _download(spec) else "."
     elif found is Where.ADD:
-        weights = missing(spec)
+        weights = obstacle(spec)
     else:
         weights = f"Its weights are {found.value}."
     return f"{title}. {_takes(spec)} {weights}"
 
 
-def missing(spec: ModelSpec) -> str:
-    """The sentence about weights that the user has to get; empty when there is no such need."""
+def obstacle(spec: ModelSpec) -> str:
+    """Why a model computes nothing now: the user has to get its weights; else empty."""
     if where(spec) is not Where.ADD:
         return ""
     return (
@@ -84,17 +85,19 @@ def no_clicks(spec: ModelSpec) -> str:
         return ""
     if is_automatic(spec):
         return f"{spec.name} needs no clicks: press Segment."
-    return (
-        f"{spec.name} takes a box, which cannot be drawn here yet: use `napari-sam3d segment "
-        f"--model {spec.name} --box` on the command line."
-    )
+    return f"{spec.name} takes a box and no clicks: choose the tool Box and draw one."
 
 
-def obstacle(spec: ModelSpec) -> str:
-    """Why nothing can be computed with a model now; empty when something can."""
-    if not takes_clicks(spec) and not is_automatic(spec):
-        return no_clicks(spec)
-    return missing(spec)
+def no_box(spec: ModelSpec) -> str:
+    """Why a box means nothing to a model; empty when it does."""
+    if "box" in spec.prompts:
+        return ""
+    return f"{spec.name} takes no box: {'use points.' if takes_clicks(spec) else 'press Segment.'}"
+
+
+def can_answer(spec: ModelSpec, said: Said) -> bool:
+    """Whether these are prompts that a model may be asked about."""
+    return takes_clicks(spec) or (said.box is not None and "box" in spec.prompts)
 
 
 def _takes(spec: ModelSpec) -> str:
@@ -103,10 +106,9 @@ def _takes(spec: ModelSpec) -> str:
         found = spec.classes[0] if n == 1 else f"all {n}"
         return f"Segment finds {found} in the whole image."
     if not takes_clicks(spec):
-        return no_clicks(spec)
-    if "background" in spec.prompts:
-        return "Takes positive and negative points."
-    return "Takes positive points only."
+        return "Takes a box and no points."
+    kinds = "positive and negative points" if "background" in spec.prompts else "positive points"
+    return f"Takes {kinds}, or a box." if "box" in spec.prompts else f"Takes {kinds}."
 
 
 def _download(spec: ModelSpec) -> str:

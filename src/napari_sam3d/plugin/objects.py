@@ -66,7 +66,7 @@ class Object:
     def askable(self) -> bool:
         """Whether a model can be asked."""
         prompts = self.prompts
-        return prompts.locates or (prompts.start is not None and prompts.count > 0)
+        return prompts.locates or (prompts.start is not None and bool(prompts.parts))
 
     @property
     def pending(self) -> bool:
@@ -110,7 +110,7 @@ class Object:
         known = [it for it, by in self.answers.items() if by.model == model and it.begins(said)]
         if not known:
             return said.start
-        return self.answers[max(known, key=lambda it: it.count)].prediction
+        return self.answers[max(known, key=lambda it: len(it.parts))].prediction
 
 
 @dataclass(frozen=True, eq=False)

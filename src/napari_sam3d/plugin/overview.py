@@ -18,6 +18,7 @@ from napari_sam3d.plugin.export import safe_name
 from napari_sam3d.plugin.measure import Measures, write_csv
 from napari_sam3d.plugin.measuring import Measuring
 from napari_sam3d.plugin.tables import ObjectRow, ObjectTable, PromptRow, PromptTable
+from napari_sam3d.prompts import Box
 
 if TYPE_CHECKING:
     from napari_sam3d.plugin.session import Session
@@ -45,7 +46,7 @@ class Overview(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        self.prompt_section = _section("Points of this object", self.prompts)
+        self.prompt_section = _section("Prompts of this object", self.prompts)
         self.object_section = _section("Objects and their measures", self.objects)
         layout.addWidget(self.prompt_section)
         layout.addWidget(self.object_section)
@@ -59,7 +60,7 @@ class Overview(QWidget):
         self.prompt_section.toggled.connect(partial(_make_way, self.object_section))
         self.object_section.toggled.connect(partial(_make_way, self.prompt_section))
         self.prompts.chosen.connect(session.look_at)
-        self.prompts.delete_requested.connect(session.remove_point)
+        self.prompts.delete_requested.connect(session.remove_prompt)
         self.objects.chosen.connect(self._on_chosen)
         self.objects.renamed.connect(session.rename)
         self.objects.delete_requested.connect(self._on_delete)
@@ -80,16 +81,20 @@ class Overview(QWidget):
         numbers = sorted(session.objects) if session.image is not None else []
         rows = [ObjectRow(n, session.title(n), session.color(n), measures.get(n)) for n in numbers]
         self.objects.set_value(rows, session.current)
-        points, volume = session.object.prompts.points, session.volume
+        parts, volume = session.object.prompts.parts, session.volume
         if volume is None:
             self.prompts.set_value(())
             return
         source = volume.source or fresh_source(volume.grid)
-        places = [source.to_ras(np.asarray(point.position_voxel)) + 0.0 for point in points]
+        places = [source.to_ras(np.asarray(part.middle())) + 0.0 for part in parts]
         self.prompts.set_value(
             [
-                PromptRow(point.positive, (float(r), float(a), float(s)))
-                for point, (r, a, s) in zip(points, places, strict=True)
+                PromptRow(
+                    type(part).__name__,
+                    isinstance(part, Box) or part.positive,
+                    (float(r), float(a), float(s)),
+                )
+                for part, (r, a, s) in zip(parts, places, strict=True)
             ]
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ from napari.utils.history import get_save_history
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam3d.io import nifti_stem
-from napari_sam3d.io.prompt_file import ObjectPrompts, json_path, read_prompts, write_prompts
+from napari_sam3d.io.prompt_file import json_path, read_prompts, write_prompts
+from napari_sam3d.io.prompt_rows import ObjectPrompts
 from napari_sam3d.plugin import questions
 from napari_sam3d.plugin.export import listing, safe_name
 from napari_sam3d.plugin.objects import Object
-from napari_sam3d.prompts import Prompts, Said
+from napari_sam3d.prompts import Prompts
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -24,13 +26,18 @@ _FILTER = "Prompts (*.json)"
 
 
 def save_prompts(session: Session, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write the points of all objects; ValueError or OSError with a sentence."""
+    """Write the prompts of all objects; ValueError or OSError with a sentence."""
     _, volume = session.require_image()
-    objects = [
-        ObjectPrompts(number, it.prompts.points, it.name)
-        for number, it in sorted(session.objects.items())
-    ]
-    return write_prompts(path, objects, volume, overwrite=overwrite)
+    return write_prompts(path, all_prompts(session.objects), volume, overwrite=overwrite)
+
+
+def all_prompts(objects: Mapping[int, Object]) -> tuple[ObjectPrompts, ...]:
+    """What was said about each object, as a file of prompts has it."""
+    return tuple(
+        ObjectPrompts(number, said.points, it.name, said.box, said.scribbles)
+        for number, it in sorted(objects.items())
+        if (said := it.prompts).parts
+    )
 
 
 def load_prompts(session: Session, path: str | Path) -> dict[int, int]:
@@ -43,17 +50,17 @@ def load_prompts(session: Session, path: str | Path) -> dict[int, int]:
     """
     _, volume = session.require_image()
     loaded = read_prompts(path, volume)
-    # a step of its own, so that Undo takes the points back
+    # a step of its own, so that Undo takes the prompts back
     return session.add_objects(
-        {it.id: Object(Prompts().become(Said(it.points)), name=it.name) for it in loaded}
+        {it.id: Object(Prompts().become(it.said), name=it.name) for it in loaded}
     )
 
 
 def ask_and_save_prompts(session: Session, parent: QWidget) -> str:
     """Let the user choose a file to save to; a sentence about what was done."""
     image, volume = session.require_image()
-    if not any(it.prompts.points for it in session.objects.values()):
-        raise ValueError("There are no points to save: click on the object first.")
+    if not all_prompts(session.objects):
+        raise ValueError("There are no prompts to save: click on the object first.")
     source = volume.source
     if source is not None and source.path:
         beside = Path(source.path)

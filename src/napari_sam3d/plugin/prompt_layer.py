@@ -12,7 +12,7 @@ from napari.layers.base import ActionType
 from psygnal import Signal
 
 from napari_sam3d.plugin.clicking import Clicks
-from napari_sam3d.prompts import Point
+from napari_sam3d.prompts import Box, Point, Scribble
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
@@ -48,17 +48,23 @@ class PromptLayer:
         Whether the model knows negative points.
     no_clicks
         Why the model knows no points at all; empty when it does.
+    no_box
+        Why the model knows no box; empty when it does.
     """
 
     edited = Signal()
     """The user added, moved, deleted or relabelled points."""
+    boxed = Signal(Box)
+    """The user drew a box."""
+    scribbled = Signal(Scribble)
+    """The user painted a stroke."""
     refused = Signal(str)
     """A click that places nothing, and why."""
 
     def __init__(self, image: Image, volume: Volume) -> None:
         self.positive = True
         self.takes_negative = True
-        self.no_clicks = ""
+        self.no_clicks = self.no_box = ""
         self._volume = volume
         self._muted = False
         self.layer = Points(
@@ -92,7 +98,12 @@ class PromptLayer:
             for (z, y, x), label in zip(self.layer.data, labels, strict=True)
         )
 
-    def show(self, points: tuple[Point, ...]) -> None:
+    def show(
+        self,
+        points: tuple[Point, ...],
+        box: Box | None = None,
+        scribbles: Sequence[Scribble] = (),
+    ) -> None:
         """Put these points in place of those in the layer, without `edited`."""
         labels = [_LABELS[point.positive] for point in points]
         positions = np.array([point.position_voxel for point in points], float).reshape(-1, 3)

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam3d.catalog import model_spec
-from napari_sam3d.plugin.availability import is_automatic, is_ready, obstacle, takes_clicks
+from napari_sam3d.plugin.availability import (
+    can_answer,
+    is_automatic,
+    is_ready,
+    no_clicks,
+    obstacle,
+)
 from napari_sam3d.plugin.found import add_found, request_all
 from napari_sam3d.plugin.objects import Found, Request
 from napari_sam3d.plugin.session import Session
@@ -26,7 +32,6 @@ _SETTLE_MS = 50
 _NAMED = 4
 """Classes named in the status line; the list of objects has them all."""
 _CLICK = "Click on the object, in a slice or in the 3D view."
-_PRESS = "Press Segment: it needs no clicks."
 
 
 class Runner(QObject):
@@ -96,7 +101,7 @@ class Runner(QObject):
                 return
         self._drop()
         spec = model_spec(settings.model)
-        if takes_clicks(spec):
+        if can_answer(spec, self._session.object.prompts):
             self._session.forget_answers(ask=is_ready(spec))
 
     def warm(self) -> None:
@@ -115,7 +120,7 @@ class Runner(QObject):
         sentence = obstacle(spec)
         if sentence:
             raise ValueError(sentence)
-        if is_automatic(spec):
+        if is_automatic(spec) and not can_answer(spec, self._session.object.prompts):
             if self._request is None:
                 self._submit(request_all(self._session))
             return
@@ -149,7 +154,8 @@ class Runner(QObject):
     def _ask(self, *, forced: bool = False) -> None:
         spec = model_spec(self._settings.model)
         request = self._session.pending()
-        if not takes_clicks(spec):
+        whole = self._request is not None and self._request.object_id is None
+        if whole or (request is not None and not can_answer(spec, request.prompts)):
             if self._request is not None and self._request.volume is not self._session.volume:
                 self._drop()
         elif request is None:
@@ -159,7 +165,9 @@ class Runner(QObject):
             self._drop()
             self.refused.emit(sentence)
         elif not (forced or self.auto):
-            self.said.emit(f"{_points(request)} placed; press Segment to compute the mask.")
+            what = request.prompts.words()
+            what = what[:1].upper() + what[1:]
+            self.said.emit(f"{what} placed; press Segment to compute the mask.")
         elif self._request is None or not request.same(self._request):
             self._submit(request)
 
@@ -218,8 +226,8 @@ class Runner(QObject):
         self.progressed.emit(share)
 
     def _on_ready(self, number: int, seconds: float) -> None:
-        clicks = takes_clicks(model_spec(self._settings.model))
-        self.said.emit(f"Model loaded in {seconds:.1f} s. {_CLICK if clicks else _PRESS}")
+        what = no_clicks(model_spec(self._settings.model)) or _CLICK
+        self.said.emit(f"Model loaded in {seconds:.1f} s. {what}")
 
     def _on_found(self, number: int, found: tuple[Found, ...], seconds: float) -> None:
         request = self._rest()
@@ -232,7 +240,7 @@ class Runner(QObject):
     def _on_predicted(self, number: int, prediction: Prediction) -> None:
         request = self._rest()
         if request is not None and self._session.accept(request, prediction):
-            what = f"in {prediction.seconds:.2f} s ({_points(request)})"
+            what = f"in {prediction.seconds:.2f} s ({request.prompts.words()})"
             if prediction.mask.any():
                 # not every network judges itself
                 known = math.isfinite(prediction.score)
@@ -247,11 +255,6 @@ class Runner(QObject):
         if request is not None:
             self._session.settle(request)
         self.refused.emit(sentence)
-
-
-def _points(request: Request) -> str:
-    n = len(request.prompts.points)
-    return f"{n} point" if n == 1 else f"{n} points"
 
 
 def _what_was_found(

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam3d.plugin.given import given
 from napari_sam3d.plugin.mask_layer import free_id, make_room
 from napari_sam3d.plugin.measure import bounding_box
 from napari_sam3d.plugin.objects import Answer, Object, Request
 from napari_sam3d.plugin.session_steps import SessionSteps
-from napari_sam3d.prompts import Said
+from napari_sam3d.prompts import Prompts, Said
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from napari_sam3d.engine.predictor import Prediction
     from napari_sam3d.settings import InferenceSettings
 
@@ -49,7 +52,8 @@ class Session(SessionSteps):
         self.current = object_id
         make_room(labels, object_id)
         labels.selected_label = object_id
-        prompts.show(self.object.prompts.points)
+        said = self.object.prompts
+        prompts.show(said.points, said.box, said.scribbles)
         self.arm()
         self.changed.emit()
 
@@ -69,6 +73,44 @@ class Session(SessionSteps):
         self.select(next(iter(numbers.values()), self.current))
         self.prompts_changed.emit()
         return numbers
+
+    def start_from(self, layer: Labels, label_id: int) -> int:
+        """Make a mask of any Labels layer an object, which prompts then change.
+
+        Voxels of the session's own layer stay where they are: what is painted there becomes an
+        object with its own number, and an object goes on from how it looks now, without prompts.
+
+        Returns
+        -------
+        int
+            The number of the object.
+
+        Raises
+        ------
+        ValueError
+            With a sentence, when there is no such mask, or all of its voxels belong to others.
+        """
+        image, volume = self.require_image()
+        labels, _ = self.ensure_layers()
+        start = given(layer, label_id, image, volume)
+        if layer == labels:
+            it = self.objects.get(label_id, Object(name=start.name))
+            said = Said(start=start)
+            prompts = it.prompts.become(said) if it.prompts.begun else Prompts(start=start)
+            self.objects[label_id] = replace(it, prompts=prompts, shown=start, settled=said)
+            self.select(label_id)
+            self.prompts_changed.emit()
+            return label_id
+        if not self.hand.overwrite and np.all(labels.data[start.window][start.mask]):
+            raise ValueError(
+                f"Other objects hold all voxels of the label {label_id} of {layer.name}: choose "
+                "Overwrite where objects meet, or delete one."
+            )
+        name = start.name or f"{layer.name} {label_id}"
+        it = Object(Prompts(start=start, past=(Said(),)), name=name)
+        (number,) = self.add_objects({self.current: it}).values()
+        self.show(number, start)
+        return number
 
     def rename(self, object_id: int, name: str) -> None:
         """Call an object by a name, or by its number when that is empty."""

@@ -9,7 +9,7 @@ from napari.layers import Labels
 from psygnal import Signal
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.plugin.availability import no_clicks
+from napari_sam3d.plugin.availability import no_box, no_clicks
 from napari_sam3d.plugin.clicking import LaterSlice
 from napari_sam3d.plugin.hand_watch import HandWatch
 from napari_sam3d.plugin.mask_layer import labels_with_objects, new_labels
@@ -51,7 +51,7 @@ class SessionLayers:
         self._left_behind: list[Layer] = []
         self._positive = True
         self.model = ""
-        self._no_clicks, self._takes_negative = "", True
+        self._no_clicks, self._no_box, self._takes_negative = "", "", True
         self._slice = LaterSlice(viewer)
         viewer.layers.events.removed.connect(self._on_removed)
 
@@ -99,7 +99,8 @@ class SessionLayers:
     def set_model(self, spec: ModelSpec) -> None:
         """Which model is asked; clicks that it does not take are refused."""
         self.model = spec.name
-        self._no_clicks, self._takes_negative = no_clicks(spec), "background" in spec.prompts
+        self._no_clicks, self._no_box = no_clicks(spec), no_box(spec)
+        self._takes_negative = "background" in spec.prompts
         if self.prompt_layer is not None:
             self._instruct(self.prompt_layer)
 
@@ -137,7 +138,8 @@ class SessionLayers:
             self._instruct(prompts)
             self._watch(prompts)
             self._viewer.add_layer(prompts.layer)
-            prompts.show(self.object.prompts.points)
+            said = self.object.prompts
+            prompts.show(said.points, said.box, said.scribbles)
             self.arm()
         return self.labels, self.prompt_layer
 
@@ -149,7 +151,7 @@ class SessionLayers:
 
     def _instruct(self, prompts: PromptLayer) -> None:
         prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
-        prompts.no_clicks = self._no_clicks
+        prompts.no_clicks, prompts.no_box = self._no_clicks, self._no_box
 
     def _adopt_labels(self) -> None:
         """Go on with the objects of a Labels layer that an earlier session left."""

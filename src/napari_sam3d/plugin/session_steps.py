@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam3d.plugin.objects import Found, Object
 from napari_sam3d.plugin.session_layers import SessionLayers
-from napari_sam3d.prompts import Prompts, Said
+from napari_sam3d.prompts import Box, Prompts, Said, Scribble
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
@@ -38,15 +38,23 @@ class SessionSteps(SessionLayers):
         """Remove the current object's prompts and its voxels; `undo` brings them back."""
         self._step(self.object.prompts.become(Said()))
 
-    def remove_point(self, index: int) -> None:
-        """Remove a point of the current object."""
+    def set_box(self, box: Box | None) -> None:
+        """Say in which box the current object is; None removes it."""
+        self._step(self._saying(box=box))
+
+    def add_scribble(self, scribble: Scribble) -> None:
+        """Say it by a stroke, too."""
+        self._step(self._saying(scribbles=(*self.object.prompts.scribbles, scribble)))
+
+    def remove_prompt(self, index: int) -> None:
+        """Remove one of the `parts` that were said about the current object."""
         self._step(self.object.prompts.remove(index))
 
     def look_at(self, index: int) -> None:
-        """Show the slice of a point of the current object; in 3D, at the next change to 2D."""
+        """Show the slice of one of the `parts`; in 3D, at the next change to 2D."""
         _, prompts = self.ensure_layers()
-        point = self.object.prompts.points[index]
-        world = np.asarray(prompts.layer.data_to_world(point.position_voxel))
+        position = self.object.prompts.parts[index].middle()
+        world = np.asarray(prompts.layer.data_to_world(position))
         dims = self._viewer.dims
         if dims.ndisplay == 2:
             dims.set_point(range(dims.ndim - 3, dims.ndim), world)
@@ -66,13 +74,15 @@ class SessionSteps(SessionLayers):
     def _watch(self, prompts: PromptLayer) -> None:
         super()._watch(prompts)
         prompts.edited.connect(self._on_edited)
+        prompts.boxed.connect(self.set_box)
+        prompts.scribbled.connect(self.add_scribble)
         prompts.layer.bind_key("Control-Z", lambda layer: self.undo())
         prompts.layer.bind_key("Control-Shift-Z", lambda layer: self.redo())
 
     def _step(self, prompts: Prompts) -> None:
         _, layer = self.ensure_layers()
         if prompts is not self.object.prompts:
-            layer.show(prompts.points)
+            layer.show(prompts.points, prompts.box, prompts.scribbles)
             self._become(self.current, prompts)
             self._tell_changed()
 
@@ -85,15 +95,21 @@ class SessionSteps(SessionLayers):
         for number, it in list(self.objects.items()):
             if like(it) and it.model == model:
                 self._become(number, step(it.prompts))
-        layer.show(self.object.prompts.points)
+        prompts = self.object.prompts
+        layer.show(prompts.points, prompts.box, prompts.scribbles)
         self._tell_changed()
+
+    def _saying(self, **parts: Any) -> Prompts:
+        """The current prompts with other `Said` fields, as one more step."""
+        prompts = self.object.prompts
+        return prompts.become(replace(prompts.said, **parts))
 
     def _become(self, object_id: int, prompts: Prompts) -> None:
         it = replace(self.objects.get(object_id, Object()), prompts=prompts)
         self.objects[object_id] = it
         if not it.askable:
             self.show(object_id, prompts.start)
-            if prompts.count:
+            if prompts.parts:
                 self.notice.emit("Add a positive point: it says where the object is.")
         elif prompts.said in it.answers:
             self.show(object_id, it.answers[prompts.said].prediction)
@@ -104,8 +120,7 @@ class SessionSteps(SessionLayers):
 
     def _on_edited(self) -> None:
         if self.prompt_layer is not None and self.image is not None:
-            before = self.object.prompts
-            prompts = before.become(replace(before.said, points=self.prompt_layer.points()))
+            prompts = self._saying(points=self.prompt_layer.points())
             if prompts is not self.object.prompts:
                 self._become(self.current, prompts)
                 self._tell_changed()

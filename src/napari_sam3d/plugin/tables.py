@@ -48,16 +48,19 @@ class ObjectRow:
 
 @dataclass(frozen=True)
 class PromptRow:
-    """A point as the table shows it.
+    """A prompt as the table shows it.
 
     Parameters
     ----------
+    kind
+        "Point", "Box" or "Scribble".
     positive
         What it says.
     ras_mm
-        Right, anterior and superior, in millimetres.
+        Right, anterior and superior of its middle, in millimetres.
     """
 
+    kind: str
     positive: bool
     ras_mm: tuple[float, float, float]
 
@@ -137,7 +140,7 @@ class ObjectTable(QWidget):
 
 
 class PromptTable(QWidget):
-    """The points of an object; a row is looked at or deleted."""
+    """The prompts of an object; a row is looked at or deleted."""
 
     chosen = Signal(int)
     delete_requested = Signal(int)
@@ -154,12 +157,12 @@ class PromptTable(QWidget):
             ),
             stretched=2,
         )
-        self.table.setToolTip("Choose a point to see its slice; key Del removes it")
+        self.table.setToolTip("Choose a prompt to see its slice; key Del removes it")
         # clicked, not current: the same row once more brings its slice back
         self.table.cellClicked.connect(self._on_clicked)
         self.table.currentCellChanged.connect(self._on_current)
-        self.delete = QPushButton("Delete point")
-        self.delete.setToolTip("Remove the chosen point and compute the mask again; Undo helps")
+        self.delete = QPushButton("Delete prompt")
+        self.delete.setToolTip("Remove the chosen prompt and compute the mask again; Undo helps")
         self.delete.clicked.connect(self._on_delete)
         self.table.delete_pressed.connect(self._on_delete)
         _lay_out(self, self.table, self.delete)
@@ -169,7 +172,7 @@ class PromptTable(QWidget):
         return self._rows
 
     def set_value(self, rows: Sequence[PromptRow]) -> None:
-        """Show points, oldest first."""
+        """Show prompts, in their order."""
         if len(rows) != len(self._rows):
             with QSignalBlocker(self.table):
                 self.table.setCurrentCell(-1, -1)
@@ -179,7 +182,7 @@ class PromptTable(QWidget):
             for line, row in enumerate(rows):
                 right, anterior, superior = row.ras_mm
                 where = f"{right:.1f}, {anterior:.1f}, {superior:.1f}"
-                for column, text in enumerate(("Point", "+" if row.positive else "−", where)):
+                for column, text in enumerate((row.kind, "+" if row.positive else "−", where)):
                     _cell(self.table, line, column, text)
         self.delete.setEnabled(self.table.currentRow() >= 0)
 

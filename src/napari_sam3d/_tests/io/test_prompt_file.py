@@ -18,10 +18,12 @@ from napari_sam3d._tests.nifti_files import (
     nifti,
     put,
     stored_as,
+    turn,
 )
 from napari_sam3d.io import read_nifti
-from napari_sam3d.io.prompt_file import ObjectPrompts, read_prompts, write_prompts
-from napari_sam3d.prompts import Point
+from napari_sam3d.io.prompt_file import read_prompts, write_prompts
+from napari_sam3d.io.prompt_rows import ObjectPrompts
+from napari_sam3d.prompts import Box, Point, Scribble
 from napari_sam3d.volume import Grid, Volume
 
 ONE = (ObjectPrompts(1, (Point((1.0, 2.0, 3.0)), Point((0.25, 2.0, 4.0), False)), "Leber"),)
@@ -46,6 +48,12 @@ def near(objects, expected, atol):
             [p.position_voxel for p in other.points],
             atol=atol,
         )
+        assert [s.positive for s in it.scribbles] == [s.positive for s in other.scribbles]
+        for stroke, same in zip(it.scribbles, other.scribbles, strict=True):
+            np.testing.assert_allclose(stroke.positions_voxel, same.positions_voxel, atol=atol)
+        assert (it.box is None) == (other.box is None)
+        if it.box is not None:
+            np.testing.assert_allclose(it.box.array(), other.box.array(), atol=atol)
 
 
 @settings(deadline=None, max_examples=60)
@@ -62,8 +70,22 @@ def test_points_stay_where_they_are_in_the_patient(tmp_path_factory, data):
         ]
     )
     points = st.builds(Point, inside(first.grid.shape), st.booleans())
+    strokes = st.builds(
+        Scribble,
+        st.lists(inside(first.grid.shape), min_size=1, max_size=3).map(tuple),
+        st.booleans(),
+    )
+    # a box ends in its outermost voxel centres
+    corners = st.tuples(*[st.floats(0, n - 1) for n in first.grid.shape])
+    boxes = st.none() | st.builds(Box, corners, corners)
     objects = tuple(
-        ObjectPrompts(number, tuple(data.draw(st.lists(points, min_size=1, max_size=4))), name)
+        ObjectPrompts(
+            number,
+            tuple(data.draw(st.lists(points, min_size=1, max_size=4))),
+            name,
+            data.draw(boxes),
+            tuple(data.draw(st.lists(strokes, max_size=2))),
+        )
         for number, name in data.draw(
             st.dictionaries(st.integers(1, 65535), st.text(), min_size=1, max_size=3).map(
                 lambda names: sorted(names.items())
@@ -73,6 +95,42 @@ def test_points_stay_where_they_are_in_the_patient(tmp_path_factory, data):
     path = write_prompts(folder / "p", objects, first)
     near(read_prompts(path, first), objects, 1e-9)
     near(read_prompts(path, second), objects, 1e-4)  # a header has float32 only
+
+
+def test_boxes_and_scribbles_are_written_as_the_documentation_says(tmp_path, volume):
+    stroke = Scribble(((1.0, 2.0, 3.0), (1.0, 2.0, 4.0)), False)
+    it = ObjectPrompts(7, box=Box((4.0, 3.0, 1.0), (1.0, 2.0, 3.0)), scribbles=(stroke,))
+    path = write_prompts(tmp_path / "p", [it, ObjectPrompts(8)], volume)
+    value = json.loads(path.read_text("utf-8"))
+    (row,) = value["objects"]
+    assert value["version"] == 2 and row["points"] == []
+    last = np.array(SHAPE) - 1
+    low, high = last - [1, 2, 1], last - [3, 3, 4]
+    np.testing.assert_allclose(row["box"]["ijk"], [low, high])
+    corners = np.array(row["box"]["ras_mm"])
+    assert corners.shape == (8, 3)
+    for end in (low, high):
+        assert np.abs(corners - (AFFINE @ [*end, 1])[:3]).max(1).min() < 1e-9
+    (written,) = row["scribbles"]
+    assert written["label"] == "negative"
+    np.testing.assert_allclose(written["ijk"], [last - [3, 2, 1], last - [4, 2, 1]])
+    near(read_prompts(path, volume), [it], 1e-9)
+    assert len(path.read_text("utf-8").splitlines()) == 8
+
+
+def test_a_box_on_another_grid_holds_the_same_place(tmp_path, volume):
+    box = Box((1.0, 1.0, 1.0), (3.0, 4.0, 4.0))
+    path = write_prompts(tmp_path / "p", [ObjectPrompts(1, box=box)], volume)
+    grid = volume.grid
+    turned = Grid(grid.shape, grid.affine @ turn((0, 0, 20)))
+    read = read_prompts(path, Volume(np.zeros(turned.shape), turned, "turned"))[0].box
+    inner = turned.to_voxel(grid.to_world(np.array([box.middle()])))[0]
+    low, high = read.array()
+    assert (low <= inner).all() and (inner <= high).all()
+    assert (low >= 0).all() and (high <= np.array(turned.shape) - 1).all()
+    far = Volume(np.zeros((4, 4, 4)), Grid.from_spacing((4, 4, 4), (1, 1, 1), (500, 0, 0)), "knee")
+    with pytest.raises(ValueError, match=r"has the middle of the box \(.* mm of object 1, which"):
+        read_prompts(path, far)
 
 
 def test_the_file_is_what_the_documentation_says(tmp_path, volume):
@@ -139,7 +197,7 @@ def changed(**changes):
     """A sound file, with some of it replaced; a callable gets the value it replaces."""
     point = {"label": "positive", "ijk": [1, 2, 3], "ras_mm": [1, 2, 3]}
     image = {"name": "ct.nii", "shape": list(SHAPE), "affine": AFFINE.tolist()}
-    object_ = {"id": 1, "name": "", "points": [point]}
+    object_ = {"id": 1, "name": "", "points": [point], "box": None, "scribbles": []}
     value = {"format": "napari-sam3d prompts", "version": 1, "image": image, "objects": [object_]}
     for part in (value, image, object_, point):
         part.update({key: changes[key] for key in changes if key in part})
@@ -151,7 +209,7 @@ def changed(**changes):
     [
         ("", "not JSON"),
         (changed(format="x"), "does not hold napari-sam3d prompts"),
-        (changed(version=2), "newer napari-sam3d"),
+        (changed(version=3), "newer napari-sam3d"),
         (changed(version=True), "version is True"),
         (changed(image=3), "image is not described"),
         (changed(shape=[1, 2]), "shape or affine"),
@@ -163,7 +221,16 @@ def changed(**changes):
         (changed(id=70000), "has the id 70000"),
         (changed(id=1.5), "has the id 1.5"),
         (changed(name=["x"]), "name of object 1 is no text"),
-        (changed(points=[]), "object 1 has no points"),
+        (changed(points=[]), "object 1 has no prompts"),
+        (changed(points=None), "object 1 has no prompts"),
+        (changed(box=[1, 2]), "box of object 1 is none"),
+        (changed(box={}), "a box of object 1 without ras_mm"),
+        (changed(box={"ijk": [[1, 2], [3, 4]]}), "a box of object 1 has .* for ijk, not positions"),
+        (changed(box={"ijk": [[90, 1, 1], [91, 2, 2]]}), "middle of the box .* which is outside"),
+        (changed(scribbles={}), "scribbles of object 1 are no list"),
+        (changed(scribbles=[3]), "a scribble of object 1 has the label None"),
+        (changed(scribbles=[{"label": "positive", "ijk": []}]), "for ijk, not positions"),
+        (changed(scribbles=[{"label": "positive", "ijk": [[1, 2, 99]]}]), "has the scribble .*99"),
         (changed(points=[7]), "neither 'positive' nor 'negative'"),
         (changed(label="maybe"), "neither 'positive' nor 'negative'"),
         (changed(label=["positive"]), "neither 'positive' nor 'negative'"),
@@ -206,7 +273,7 @@ def test_a_file_is_only_replaced_on_request(tmp_path, volume):
     two = (*ONE, ObjectPrompts(2, ONE[0].points))
     with pytest.raises(FileExistsError, match=r"p\.json exists already"):
         write_prompts(path, two, volume)
-    with pytest.raises(ValueError, match="no points to save"):
+    with pytest.raises(ValueError, match="no prompts to save"):
         write_prompts(path, [ObjectPrompts(3, ())], volume, overwrite=True)
     assert path.read_bytes() == before
     write_prompts(path, two, volume, overwrite=True)

@@ -163,7 +163,7 @@ def test_segment_finds_classes_without_clicks(viewer, few_slices, dock, qtbot, g
     dock.session.ensure_layers()[0].data[3, 5:40, 5:40] = 1  # by hand
     painted = mask(dock, 1)
     choose(dock, model)
-    qtbot.waitUntil(lambda: "Press Segment: it needs no clicks." in status(dock))
+    qtbot.waitUntil(lambda: "needs no clicks: press Segment." in status(dock))
     assert not dock.controls.positive.isEnabled() and not dock.controls.auto.isEnabled()
     canvas_click(viewer, (5, 20, 20), few_slices)
     assert status(dock) == f"{model} needs no clicks: press Segment."

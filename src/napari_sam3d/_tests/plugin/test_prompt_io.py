@@ -156,5 +156,5 @@ def test_without_points_or_image_there_is_a_sentence(viewer, loader, chosen, qtb
     image = viewer.add_layer(scan(tmp_path / "ct.nii.gz", (24, 40, 44)))
     qtbot.waitUntil(lambda: dock.session.image == image)
     menu(dock, "Save").trigger()
-    assert sentences()[-1] == "There are no points to save: click on the object first."
+    assert sentences()[-1] == "There are no prompts to save: click on the object first."
     assert "suggested" not in chosen
