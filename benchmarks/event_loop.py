@@ -1,19 +1,31 @@
-"""Longest stall of napari's event loop while the Segment dock predicts.
+"""Longest stalls of napari's event loop while the Segment dock is used, and what they are made of.
 
 A timer of 10 ms runs in the window's thread; the largest gap between two of its ticks is what a
-user feels as a freeze. Beside it stands the processor time that this thread itself used in its
-busiest gap: on a machine with other work to do, the rest was waiting for a processor. Run it with
-a screen, or under `xvfb-run`:
+user feels as a freeze. Beside it stands the processor time that this thread itself used in that
+gap: the rest was waiting, for a processor or for Python's lock. A second thread looks at the stacks
+meanwhile; the last column names what was seen most often in gaps of more than 50 ms, in the
+window's thread and, behind a bar, in another one: the innermost function of ours with the library
+that it was in, else the innermost function of a library. "napari alone" stands for what adding and
+removing layers costs without any plugin.
 
-    python benchmarks/event_loop.py --shape 256 256 256 --clicks 5 --out event_loop.json
+Every repeat is a fresh process, since torch is loaded once only. Run it with a screen, or:
+
+    xvfb-run -a -s "-screen 0 1280x1024x24" python benchmarks/event_loop.py --out event_loop.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,131 +33,284 @@ from typing import Any
 import numpy as np
 
 TICK_MS = 10
-
-
-class NumpyPredictor:
-    """Stands in for a network: 1 s of array work, then a ball whose window is `reach` wide."""
-
-    def __init__(self, reach: int) -> None:
-        import napari_sam3d.engine.predictor  # noqa: F401  (while it loads, as a network does)
-
-        self.reach = reach
-
-    def predict(
-        self,
-        volume: Any,
-        prompts: Any,
-        previous: Any = None,
-        cancelled: Callable[[], bool] = bool,
-    ) -> Any:
-        from napari_sam3d.engine.predictor import Prediction
-        from napari_sam3d.volume import Grid
-
-        start = time.perf_counter()
-        block = np.random.default_rng(0).normal(size=(64, 64, 64)).astype(np.float32)
-        while time.perf_counter() - start < 1:
-            np.fft.fftn(block)
-        center = np.array(prompts.points[-1].position_voxel)
-        low = np.clip(center - self.reach // 2, 0, None).astype(int)
-        high = np.minimum(low + self.reach, volume.grid.shape)
-        window = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        axes = np.ogrid[window]
-        mask = sum((a - c) ** 2 for a, c in zip(axes, center, strict=True)) < (self.reach / 2) ** 2
-        patch = Grid.from_spacing((1, 1, 1), (1, 1, 1))
-        seconds = time.perf_counter() - start
-        return Prediction(mask, window, patch, np.zeros((1, 1, 1), np.float32), 1.0, seconds)
+FELT_S = 0.05
+"""Stacks are looked at in gaps of more than this."""
+KNOWN = ("napari_sam3d", "napari", "vispy", "torch", "scipy", "cc3d", "nibabel")
+BIG = (300, 512, 512)
 
 
 class Gaps:
-    """Records the time between the ticks of a timer."""
+    """Records the time between the ticks of a timer, and the stacks while one is late."""
 
     def __init__(self) -> None:
         from qtpy.QtCore import QTimer
 
-        self.gaps: list[tuple[float, float]] = []
+        self._gaps: list[tuple[float, float]] = []
+        self._seen: Counter[tuple[str, str]] = Counter()
         self._last = time.perf_counter(), time.thread_time()
+        self._main = threading.get_ident()
         self._timer = QTimer(interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def take(self) -> dict[str, Any]:
+        """What there was since the last call; times in ms."""
+        self._tick()
+        taken, self._gaps = self._gaps, []
+        seen, self._seen = self._seen, Counter()
+        gap, used = max(taken)
+        (window, other), _ = seen.most_common(1)[0] if seen else (("", ""), 0)
+        return {
+            "gap_ms": round(1000 * gap, 1),
+            "processor_ms": round(1000 * used, 1),
+            "over_100_ms": sum(it[0] > 0.1 for it in taken),
+            "window": window,
+            "other": other,
+        }
+
+    def start(self) -> None:
+        """Forget everything before this moment."""
+        self._tick()
+        self._gaps.clear()
+        self._seen.clear()
 
     def _tick(self) -> None:
         now = time.perf_counter(), time.thread_time()
-        self.gaps.append((now[0] - self._last[0], now[1] - self._last[1]))
+        self._gaps.append((now[0] - self._last[0], now[1] - self._last[1]))
         self._last = now
 
-    def take(self) -> dict[str, float]:
-        """The largest gap and processor time since the last call, in ms."""
-        taken, self.gaps = self.gaps, []
-        gap, used = (1000 * max(times) for times in zip(*taken, strict=True))
-        return {"gap_ms": round(gap, 1), "processor_ms": round(used, 1), "ticks": len(taken)}
+    def _watch(self) -> None:
+        own = threading.get_ident()
+        while True:
+            time.sleep(0.01)
+            if time.perf_counter() - self._last[0] > FELT_S:
+                stacks = sys._current_frames()
+                if self._main not in stacks:
+                    return
+                others = [where(it) for key, it in stacks.items() if key not in (own, self._main)]
+                busy = [it for it in others if it]
+                self._seen[where(stacks[self._main]), busy[0] if busy else ""] += 1
 
 
-def measure(shape: tuple[int, ...], clicks: int, load: Callable | None, margin: float) -> dict:
-    """Click into a noisy ball and record the gaps, in ms."""
-    import napari
-    from qtpy.QtWidgets import QApplication
+def where(frame: Any) -> str:
+    """The innermost function of ours and the library it is in; nothing for a thread that waits."""
+    if frame.f_code.co_name in ("wait", "_wait_for_tstate_lock"):
+        return ""
+    library = function = ""
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        name = module.split(".")[0]
+        if name == "napari_sam3d":
+            ours = f"{module.removeprefix('napari_sam3d.')}.{frame.f_code.co_name}"
+            return f"{ours}, in {library}" if library else ours
+        if not library and name in KNOWN:
+            library, function = name, f"{module}.{frame.f_code.co_name}"
+        frame = frame.f_back
+    return function
 
-    from napari_sam3d.plugin.segment_widget import SegmentWidget
 
-    viewer = napari.Viewer()
+class Phases:
+    """Does one thing after the other in a running event loop."""
+
+    def __init__(self) -> None:
+        self.gaps = Gaps()
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def wait(self, done: Callable[[], bool], settle_s: float = 0.5) -> None:
+        """Run the event loop until something is done, and a little longer: frames count too."""
+        from qtpy.QtCore import QEventLoop, QTimer
+
+        loop, poll = QEventLoop(), QTimer(interval=TICK_MS)
+        limit = time.perf_counter() + 300
+        end: list[float] = []
+
+        def look() -> None:
+            now = time.perf_counter()
+            if now > limit:
+                raise SystemExit("This took more than five minutes.")
+            if not end and done():
+                end.append(now + settle_s)
+            if end and now >= end[0]:
+                loop.quit()
+
+        poll.timeout.connect(look)
+        poll.start()
+        loop.exec()
+        poll.stop()
+
+    def do(self, name: str, act: Callable[[], Any], done: Callable[[], bool] = lambda: True) -> Any:
+        """Act in the window's thread; the gaps until it is done are those of this phase."""
+        self.gaps.start()
+        result = act()
+        self.wait(done)
+        self.rows[name] = self.gaps.take()
+        return result
+
+
+def volume(shape: tuple[int, ...]) -> np.ndarray:
+    """A noisy ball, int16."""
     axes = np.ogrid[tuple(slice(n) for n in shape)]
-    radius = min(shape) / 4
-    inside = sum((a - n / 2) ** 2 for a, n in zip(axes, shape, strict=True)) < radius**2
-    noise = np.random.default_rng(0).normal(0, 20, shape)
-    viewer.add_image((200 * inside + noise).astype(np.int16), name="ball")
-    widget = SegmentWidget(viewer, load)
-    viewer.window.add_dock_widget(widget, name="Segment")
-    widget.runner.worker.ready.connect(lambda *_: finished.append("loaded"))
-    widget.runner.worker.predicted.connect(lambda *_: finished.append("mask"))
-    widget.runner.refused.connect(lambda sentence: finished.append(sentence))
-    finished: list[str] = []
-    gaps = Gaps()
+    inside = sum((a - n / 2) ** 2 for a, n in zip(axes, shape, strict=True)) < min(shape) ** 2 / 36
+    noise = np.random.default_rng(0).standard_normal(shape, np.float32)
+    return (200 * inside + 20 * noise).astype(np.int16)
 
-    def wait(n: int) -> dict[str, float]:
-        while len(finished) < n:
-            QApplication.processEvents()
-            time.sleep(0.0005)
-        settle = time.perf_counter() + margin  # the frame that shows the mask counts too
-        while time.perf_counter() < settle:
-            QApplication.processEvents()
-            time.sleep(0.0005)
-        return gaps.take()
 
-    rows = {"load": wait(1), "idle": wait(1)}
-    for n in range(clicks):
-        position = np.array(shape) / 2 + (0, 2 * n, -2 * n)
-        widget.session.prompt_layer.add(position.tolist())
-        rows[f"click {n + 1}"] = wait(2 + n)
-    voxels = int((widget.session.labels.data > 0).sum())
-    print(widget.controls.status.text(), flush=True)
+def measure(shape: tuple[int, ...], clicks: int) -> dict[str, Any]:
+    """One pass through all phases."""
+    import napari
+    import nibabel
+
+    data = volume(shape)
+    folder = Path(tempfile.mkdtemp())
+    os.environ["NAPARI_SAM3D_WORK"] = str(folder / "work")
+    os.environ["NAPARI_CONFIG"] = str(folder / "settings.yaml")
+    nibabel.save(nibabel.Nifti1Image(data.T, np.eye(4)), folder / "ct.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(data.T, np.eye(4)), folder / "ct.nii")
+    viewer = napari.Viewer()
+    small = viewer.add_image(np.zeros((8, 16, 16), np.int16), name="small")
+    phases = Phases()
+    do = phases.do
+    phases.wait(lambda: True, settle_s=2)
+    do("idle", lambda: phases.wait(lambda: True, settle_s=1))
+    empty = np.zeros(shape, np.uint8)
+    alone = do("napari alone: add labels", lambda: viewer.add_labels(empty))
+    points = do("napari alone: add points", lambda: viewer.add_points(ndim=3))
+    do("napari alone: remove points", lambda: viewer.layers.remove(points))
+    viewer.layers.remove(alone)
+
+    def shown() -> bool:
+        return len(viewer.layers) > 0 and viewer.layers[-1].data.shape[-1] == shape[-1]
+
+    viewer.layers.remove(small)
+    do("open the array in napari", lambda: viewer.add_image(data, name="array"), shown)
+    viewer.layers.clear()
+    for suffix in (".nii", ".nii.gz"):
+        viewer.layers.clear()
+        path = folder / f"ct{suffix}"
+        do(f"open {suffix}", lambda path=path: viewer.open(path, plugin="napari-sam3d"), shown)
+    image = viewer.layers[0]
+    viewer.add_image(np.zeros((8, 16, 16), np.int16), name="small", units=image.units)
+    viewer.layers.selection.active = viewer.layers["small"]
+    opened = do(
+        "open the dock",
+        lambda: viewer.window.add_plugin_dock_widget("napari-sam3d", "Segment"),
+    )
+    dock = opened[1]
+    heard: list[str] = []
+    worker, session = dock.runner.worker, dock.session
+    worker.ready.connect(lambda *_: heard.append("loaded"))
+    worker.predicted.connect(lambda *_: heard.append("mask"))
+    dock.runner.refused.connect(lambda sentence: heard.append(sentence))
+    do("load the model", lambda: None, lambda: len(heard) >= 1)
+    do("choose the image", lambda: setattr(dock.images, "value", image), lambda: len(heard) >= 2)
+    assert session.image == image, "the dock took another image"
+
+    def click(n: int) -> None:
+        position = np.array(shape) // 2 + (0, 2 * n, -2 * n)
+        session.prompt_layer.add(position.tolist())
+
+    def answered() -> Callable[[], bool]:
+        before = heard.count("mask")
+        return lambda: heard.count("mask") > before and not dock.keeper._now.isActive()
+
+    autosave = dock.keeper.autosave
+    do("first click", lambda: click(0), answered())
+    for n in range(1, clicks + 1):
+        do(f"later click {n}", lambda n=n: click(n), answered())
+    do("threshold", lambda: dock.set_value(_threshold(dock.value(), 0.4)))
+    do("hand stroke", lambda: _stroke(session.labels, shape))
+    do("new object", session.new_object)
+    do("switch objects", lambda: session.select(1))
+    do("undo", session.undo)
+    do("redo", session.redo)
+    do("autosave", lambda: (click(6), autosave.save()), answered())
+    viewer.layers.selection.active = session.labels
+    target = str(folder / "mask.nii.gz")
+    do("write the masks", lambda: viewer.layers.save(target, selected=True))
+    voxels = int(np.count_nonzero(session.labels.data))
+    status = _text(dock.controls.status)
+    do("close the dock", lambda: viewer.window.remove_dock_widget(dock))
     viewer.close()
-    return {
-        "voxels": voxels,
-        "said": finished,
-        "gaps": rows,
-    }
+    return {"voxels": voxels, "status": status, "said": heard, "phases": phases.rows}
+
+
+def _text(status: Any) -> str:
+    return status.text() if callable(getattr(status, "text", None)) else str(status)
+
+
+def _threshold(settings: Any, threshold: float) -> Any:
+    from dataclasses import replace
+
+    return replace(settings, threshold=threshold)
+
+
+def _stroke(labels: Any, shape: tuple[int, ...]) -> None:
+    """Erase a line with napari's brush, as a mouse does: one history step of many dabs."""
+    labels.brush_size = 10
+    z, y, x = (n // 2 for n in shape)
+    with labels.block_history():
+        for step in range(20):
+            labels.paint((z, y + step, x), 0)
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Medians and maxima over the repeats; later clicks are put together."""
+    merged: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        for name, row in result["phases"].items():
+            key = "later clicks" if name.startswith("later click") else name
+            merged.setdefault(key, []).append(row)
+    out = {}
+    for name, rows in merged.items():
+        worst = max(rows, key=lambda row: row["gap_ms"])
+        out[name] = {
+            "median_ms": round(statistics.median(row["gap_ms"] for row in rows), 1),
+            "max_ms": worst["gap_ms"],
+            "processor_ms": worst["processor_ms"],
+            "window": worst["window"],
+            "other": worst["other"],
+        }
+    return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", type=int, nargs=3, default=(256, 256, 256))
-    parser.add_argument("--clicks", type=int, default=5)
-    parser.add_argument("--fake", type=int, metavar="N", help="no network: a ball N voxels wide")
+    parser.add_argument("--shape", type=int, nargs=3, default=BIG, metavar="N", help="z y x")
+    parser.add_argument("--clicks", type=int, default=3, help="after the first one")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    load = None if options.fake is None else lambda settings, progress: NumpyPredictor(options.fake)
-    result = measure(tuple(options.shape), options.clicks, load, margin=1.0)
-    result |= {
-        "shape": list(options.shape),
-        "model": "compact" if load is None else f"ball of {options.fake} voxels",
-        "python": platform.python_version(),
-        "processor": platform.processor() or platform.machine(),
-    }
-    print(f"{'':10} {'largest gap':>14} {'processor':>14} {'ticks':>6}")
-    for name, row in result["gaps"].items():
-        print(f"{name:10} {row['gap_ms']:11} ms {row['processor_ms']:11} ms {row['ticks']:6}")
+    if options.once:
+        result = measure(tuple(options.shape), options.clicks)
+        options.once.write_text(json.dumps(result))
+        return
+    results = []
+    for _ in range(options.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "once.json"
+            shape = [str(n) for n in options.shape]
+            words = [sys.executable, __file__, "--once", str(path), "--clicks", str(options.clicks)]
+            subprocess.run([*words, "--shape", *shape], check=True)
+            results.append(json.loads(path.read_text()))
+        print(f"{results[-1]['status']} {results[-1]['voxels']} voxels", flush=True)
+    table = summary(results)
+    print(f"{'':25} {'median':>7} {'max':>7} {'processor':>9}   ms; where in the longest")
+    for name, row in table.items():
+        numbers = f"{row['median_ms']:7.0f} {row['max_ms']:7.0f} {row['processor_ms']:9.0f}"
+        beside = f" | {row['other']}" if row["other"] else ""
+        print(f"{name:25} {numbers}   {row['window']}{beside}")
     if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+        about = {
+            "shape": list(options.shape),
+            "model": "compact",
+            "repeats": options.repeats,
+            "python": platform.python_version(),
+            "processor": platform.processor() or platform.machine(),
+            "processors": os.cpu_count(),
+        }
+        options.out.write_text(json.dumps(about | {"table": table, "runs": results}, indent=2))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.plugin.availability import is_ready
+from napari_sam3d.plugin.importing import import_engine
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _EVERY_S = 0.1
 
 def load_predictor(settings: InferenceSettings, progress: Progress) -> Predictor:
     """The engine's own, imported when it is first needed."""
+    import_engine()
     from napari_sam3d.engine.predictor import load_predictor
 
     return load_predictor(settings, progress)
