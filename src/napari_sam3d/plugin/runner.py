@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam3d.catalog import model_spec
+from napari_sam3d.plugin.activity import Activity
 from napari_sam3d.plugin.availability import (
     can_answer,
     is_automatic,
@@ -74,6 +75,8 @@ class Runner(QObject):
         self._settle.timeout.connect(self._ask)
         self._tick = QTimer(self, interval=500)
         self._tick.timeout.connect(self._say_elapsed)
+        self._activity = Activity(self)
+        self._activity.cancelled.connect(self.cancel)
         session.prompts_changed.connect(self._on_prompts_changed)
         self.worker.loading.connect(self._on_loading)
         self.worker.ready.connect(self._on_ready)
@@ -140,12 +143,17 @@ class Runner(QObject):
                 if whole
                 else "Cancelled; the points are kept. Segment computes the mask after all."
             )
+        elif self._activity.is_on:
+            self.worker.cancel()
+            self._activity.end()
+            self.said.emit("Cancelled; the model is loaded at the next click.")
 
     def stop(self) -> None:
         """End the thread and the timers."""
         self._session.prompts_changed.disconnect(self._on_prompts_changed)
         self._settle.stop()
         self._tick.stop()
+        self._activity.end()
         self.worker.stop()
 
     def _on_prompts_changed(self) -> None:
@@ -185,6 +193,7 @@ class Runner(QObject):
     def _do(self, doing: str) -> None:
         """Say what is being done, from now on with the seconds."""
         self._doing = doing
+        self._activity.show(doing)
         self.progressed.emit(None)
         self.said.emit(f"{doing} ...")
 
@@ -195,6 +204,8 @@ class Runner(QObject):
 
     def _rest(self) -> Request | None:
         request, self._request = self._request, None
+        if request is not None:  # else a model may be on its way
+            self._activity.end()
         self._tick.stop()
         self.busy_changed.emit(False)
         return request
@@ -212,7 +223,9 @@ class Runner(QObject):
             self._do(f"Loading the model {self._settings.model}")
             return
         self._doing = ""  # bytes tell more than seconds
-        self.progressed.emit(done / total if total else None)
+        share = done / total if total else None
+        self._activity.show(f"Downloading {self._settings.model}", share)
+        self.progressed.emit(share)
         of = f" of {total / 1e6:.0f} MB ({100 * done // total} %)" if total else " MB"
         self.said.emit(
             f"Downloading {self._settings.model}: {done / 1e6:.0f}{of}. Esc cancels; what has "
@@ -223,9 +236,11 @@ class Runner(QObject):
         self._do("Segmenting")
 
     def _on_progressed(self, number: int, share: float) -> None:
+        self._activity.set_share(share)
         self.progressed.emit(share)
 
     def _on_ready(self, number: int, seconds: float) -> None:
+        self._activity.end()
         what = no_clicks(model_spec(self._settings.model)) or _CLICK
         self.said.emit(f"Model loaded in {seconds:.1f} s. {what}")
 
@@ -252,6 +267,7 @@ class Runner(QObject):
 
     def _on_failed(self, number: int, sentence: str) -> None:
         request = self._rest()
+        self._activity.end()
         if request is not None:
             self._session.settle(request)
         self.refused.emit(sentence)

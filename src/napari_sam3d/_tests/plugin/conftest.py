@@ -82,14 +82,17 @@ class BallPredictor:
 
 
 class Loader:
-    """Stands in for `load_predictor` and keeps what it loaded."""
+    """Stands in for `load_predictor` and keeps what it loaded; waits for `go`."""
 
     def __init__(self) -> None:
         self.loads: list[InferenceSettings] = []
+        self.go = threading.Event()
+        self.go.set()
         self.predictor: BallPredictor = BallPredictor(InferenceSettings())
 
     def __call__(self, settings: InferenceSettings, progress: Progress) -> BallPredictor:
         self.loads.append(settings)
+        assert self.go.wait(60)
         self.predictor.settings = settings
         return self.predictor
 
@@ -113,6 +116,7 @@ def work_folder(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
 def loader() -> Iterator[Loader]:
     it = Loader()
     yield it
+    it.go.set()
     it.predictor.go.set()
 
 
