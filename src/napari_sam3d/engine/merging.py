@@ -11,6 +11,7 @@ import numpy as np
 from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.windows import around, moved
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.prediction import Prediction
@@ -60,8 +61,9 @@ def merge(given: Prediction, new: Prediction, prompts: Prompts, grid: Grid) -> P
     """
     positions, labels = prompts.arrays()
     voxels = np.floor(positions + 0.5).astype(int)
-    window = _about(given.window, new.window, voxels[labels == 1])
-    before, after = _on(window, given), _on(window, new)
+    positives = [_voxel(z, y, x) for z, y, x in voxels[labels == 1].tolist()]
+    window = around([given.window, new.window, *positives])
+    before, after = (moved(it.mask, it.window, window) for it in (given, new))
     mask = before.copy()
     for voxel, value in zip(voxels - [part.start for part in window], labels == 1, strict=True):
         at = tuple(voxel.tolist())
@@ -113,25 +115,8 @@ def _part(mask: np.ndarray, at: tuple[int, ...]) -> np.ndarray:
     return parts == parts[at]
 
 
-def _about(one: Window, other: Window, voxels: np.ndarray) -> Window:
-    """The window of both, those without a voxel aside, and of some voxels (n, 3)."""
-    windows = [it for it in (one, other) if all(s.stop > s.start for s in it)]
-    starts = [*([s.start for s in it] for it in windows), *voxels]
-    stops = [*([s.stop for s in it] for it in windows), *(voxels + 1)]
-    if not starts:
-        return one
-    z, y, x = map(slice, np.min(starts, axis=0).tolist(), np.max(stops, axis=0).tolist())
-    return z, y, x
-
-
-def _on(window: Window, prediction: Prediction) -> np.ndarray:
-    """The mask of a prediction on a window that holds its own."""
-    out = np.zeros(tuple(s.stop - s.start for s in window), bool)
-    if prediction.mask.size:
-        inside = zip(prediction.window, window, strict=True)
-        part = tuple(slice(own.start - it.start, own.stop - it.start) for own, it in inside)
-        out[part] = prediction.mask
-    return out
+def _voxel(z: int, y: int, x: int) -> Window:
+    return slice(z, z + 1), slice(y, y + 1), slice(x, x + 1)
 
 
 def _saying(mask: np.ndarray, window: Window, new: Prediction, grid: Grid) -> np.ndarray:

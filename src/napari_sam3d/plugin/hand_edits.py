@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_sam3d.plugin.hand_blocks import Block
 from napari_sam3d.volume import Grid, Window
+from napari_sam3d.windows import around, moved
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
@@ -127,46 +128,65 @@ class HandEdits:
         return out
 
     def adjusted(self, previous: Prediction, object_id: int, grid: Grid) -> Prediction:
-        """An answer whose logits say what the user said, as far as its patch shows it.
-
-        A voxel of the patch moves towards the user by the share of it that was set.
-        """
-        step = previous.patch.inverse @ grid.affine
-        if not np.allclose(step[:3, :3], np.diag(np.diag(step[:3, :3]))):
-            return previous  # not along the axes of the volume: of no model that reads logits
-        logits = None
-        for stroke in self.done:
-            if object_id in stroke.forgotten:
-                continue
-            for block in stroke.blocks:
-                weights = [
-                    _weights(n, w, step[axis, axis], step[axis, 3])
-                    for axis, (n, w) in enumerate(
-                        zip(previous.patch.shape, block.window, strict=True)
-                    )
-                ]
-                if not all(w.any() for w in weights):
-                    continue
-                state = np.zeros(block.mask.shape, np.int8)
-                _say(state, block, ..., object_id)
-                if not state.any():
-                    continue
-                share = state.astype(np.float32)
-                for axis, weight in enumerate(weights):
-                    share = np.moveaxis(np.tensordot(weight, share, (1, axis)), 0, axis)
-                if share.any():
-                    logits = previous.logits.copy() if logits is None else logits
-                    logits += np.abs(share) * (np.sign(share) * _SURE - logits)
-        if logits is None:
+        """An answer as the user has left it, which later prompts change about themselves only."""
+        blocks = [
+            block
+            for stroke in self.done
+            if object_id not in stroke.forgotten
+            for block in stroke.blocks
+            if _state(block, object_id).any()
+        ]
+        if not blocks:
             return previous
-        views = tuple(replace(view, logits=None) for view in previous.views)
-        return replace(previous, logits=logits, views=views)
+        window = around([previous.window, *(block.window for block in blocks)])
+        mask = moved(previous.mask, previous.window, window)
+        state = self.state(object_id, window)
+        assert state is not None
+        return replace(
+            previous,
+            mask=(mask | (state > 0)) & (state >= 0),
+            window=window,
+            logits=_saying(blocks, previous, object_id, grid),
+            views=tuple(replace(view, logits=None) for view in previous.views),
+            graded=False,
+            trusted=True,
+        )
 
 
 def _say(out: np.ndarray, block: Block, part: Window | EllipsisType, object_id: int) -> None:
     mask, after = block.mask[part], block.after[part]
     out[mask & (block.before[part] == object_id)] = -1
     out[mask & (after == object_id)] = 1
+
+
+def _state(block: Block, object_id: int) -> np.ndarray:
+    """Per voxel of a block 1 where added to an object, -1 where removed, else 0."""
+    state = np.zeros(block.mask.shape, np.int8)
+    _say(state, block, ..., object_id)
+    return state
+
+
+def _saying(
+    blocks: Sequence[Block], previous: Prediction, object_id: int, grid: Grid
+) -> np.ndarray:
+    """The logits of an answer with what was set by hand, as far as its patch shows it.
+
+    A voxel of the patch moves towards the user by the share of it that was set.
+    """
+    logits, shape = previous.logits.copy(), previous.patch.shape
+    step = previous.patch.inverse @ grid.affine
+    if not np.allclose(step[:3, :3], np.diag(np.diag(step[:3, :3]))):
+        return logits  # not along the axes of the volume: of no model that reads them
+    for block in blocks:
+        share, part = _state(block, object_id).astype(np.float32), []
+        for axis, (n, window) in enumerate(zip(shape, block.window, strict=True)):
+            weight = _weights(n, window, step[axis, axis], step[axis, 3])
+            touched = np.flatnonzero(weight.any(1))
+            part.append(slice(touched[0], touched[-1] + 1) if len(touched) else slice(0, 0))
+            share = np.moveaxis(np.tensordot(weight[part[-1]], share, (1, axis)), 0, axis)
+        here = logits[tuple(part)]
+        here += np.abs(share) * (np.sign(share) * _SURE - here)
+    return logits
 
 
 def _weights(n: int, window: slice, step: float, shift: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from napari_sam3d.plugin.hand_edits import HandEdits
 from napari_sam3d.plugin.mask_layer import show_mask, write_mask
 from napari_sam3d.plugin.objects import Found
 from napari_sam3d.volume import Volume, Window
+from napari_sam3d.windows import moved
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -104,7 +105,7 @@ class HandWatch:
         try:
             count = show_mask(labels, object_id, shown, before, self._rule)
             for window in self._given_up.pop(object_id, ()):  # it may lie far from both masks
-                mask = _part(shown, window)
+                mask = None if shown is None else moved(shown.mask, shown.window, window)
                 count += write_mask(labels, object_id, mask, window, None, self._rule)
             if self.overwrite and before is not None:
                 # voxels that it gave back belong to those who had them
@@ -178,17 +179,6 @@ class HandWatch:
         if self._labels is not None:
             self._labels.events.paint.disconnect(self._on_paint)
             self._labels.events.set_data.disconnect(self._on_shown)
-
-
-def _part(shown: Prediction | Found | None, window: Window) -> np.ndarray:
-    """The mask in a window."""
-    mask = np.zeros(tuple(s.stop - s.start for s in window), bool)
-    if shown is not None:
-        block = Block(shown.window, shown.mask, shown.mask, shown.mask)
-        common = block.common(window)
-        if common is not None:
-            mask[common[1]] = shown.mask[common[0]]
-    return mask
 
 
 def _meet(one: Prediction | Found | None, other: Prediction | Found) -> bool:

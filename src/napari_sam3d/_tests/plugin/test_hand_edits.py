@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -189,3 +190,24 @@ def test_logits_of_what_was_erased_go_down_and_others_stay() -> None:
     assert edits.adjusted(previous, 2, grid) is previous
     assert edits.adjusted(previous, 1, grid).logits.min() == pytest.approx(-8, abs=1e-4)
     assert (previous.logits == -3).all()
+
+
+def test_an_edited_answer_has_the_mask_that_the_user_sees_and_is_kept() -> None:
+    grid, previous = prediction(2)
+    window = (slice(10, 14), slice(10, 14), slice(10, 14))
+    answer = replace(previous, mask=np.ones((4, 4, 4), bool), window=window)
+    edits = HandEdits()
+    erased = (slice(10, 11), slice(10, 14), slice(10, 14))
+    ones = np.ones((1, 4, 4), np.uint8)
+    edits.add(block_at(erased, ones > 0, ones, 0 * ones))
+    painted = (slice(20, 21), slice(10, 11), slice(10, 11))
+    one = np.ones((1, 1, 1), np.uint8)
+    edits.add(block_at(painted, one > 0, 0 * one, one))
+    wanted = np.zeros(grid.shape, bool)
+    wanted[window] = True
+    wanted[erased] = False
+    wanted[painted] = True
+    adjusted = edits.adjusted(answer, 1, grid)
+    np.testing.assert_array_equal(adjusted.full(grid.shape), wanted)
+    assert adjusted.trusted and not adjusted.graded
+    assert answer.mask.all()
