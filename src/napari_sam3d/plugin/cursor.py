@@ -40,8 +40,21 @@ class CursorText:
         """The image that someone works on; spoken of unless the active layer is a volume."""
         self._viewer = weakref.ref(viewer)
         self._announcing = False
+        self._users = 0
         viewer.cursor.events.position.connect(self._on_moved)
         viewer.events.status.connect(self._on_status)
+
+    def join(self) -> CursorText:
+        """Say it until all who have joined have left; who never leaves has it for good."""
+        self._users += 1
+        return self
+
+    def leave(self) -> None:
+        """Need it no longer."""
+        self._users -= 1
+        if self._users <= 0:
+            self.image = None
+            self.close()
 
     def close(self) -> None:
         """Leave the viewer as it was."""

@@ -29,12 +29,19 @@ class SettingsForm(Generic[T]):
     choices
         Choices of fields whose metadata has none, by field name: values, or a function of the
         widget that returns them, with their texts, whenever `reset_choices` asks.
+    sliders
+        Names of fields with a range that are dragged.
     """
 
     changed = Signal(object)
     """The new settings."""
 
-    def __init__(self, value: T, choices: Mapping[str, Sequence | Callable] | None = None) -> None:
+    def __init__(
+        self,
+        value: T,
+        choices: Mapping[str, Sequence | Callable] | None = None,
+        sliders: Sequence[str] = (),
+    ) -> None:
         self._type = type(value)
         self._last = value
         help_texts = field_help(self._type)
@@ -44,6 +51,8 @@ class SettingsForm(Generic[T]):
             label = options.pop("label", it.name.replace("_", " ").capitalize())
             if choices and it.name in choices:
                 options["choices"] = choices[it.name]
+            if it.name in sliders:
+                options["widget_type"] = "FloatSlider"
             value_now = getattr(value, it.name)
             if isinstance(value_now, bool):  # a tick box bears its words itself
                 options["text"], label = label, ""

@@ -9,6 +9,7 @@ from napari.utils.key_bindings import coerce_keybinding
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
 KEYS = {"new": "N", "kind": "G", "cancel": "Escape"}
 """napari 0.9 has no use of its own for them in the viewer."""
@@ -36,7 +37,8 @@ class Keys:
     """
 
     def __init__(self, viewer: ViewerModel, actions: Mapping[str, Callable[[], object]]) -> None:
-        self._viewer = viewer
+        self._viewer, self._actions = viewer, actions
+        self._lent: Layer | None = None
         self._bound: list[str] = []
         # a key of Preferences is bound in the class, which one of the viewer would cover
         taken = {*viewer.keymap, *viewer.class_keymap}
@@ -46,8 +48,18 @@ class Keys:
                 viewer.bind_key(key, lambda viewer, action=action: action())
                 self._bound.append(key)
 
+    def lend_cancel(self, layer: Layer | None) -> None:
+        """Have a layer of ours, with a use of its own for that key, cancel instead; or no layer."""
+        if self._lent is not None:
+            self._lent.bind_key(KEYS["cancel"], None)
+        free = layer is not None and coerce_keybinding(KEYS["cancel"]) not in layer.keymap
+        self._lent = layer if free else None
+        if self._lent is not None:
+            self._lent.bind_key(KEYS["cancel"], lambda layer: self._actions["cancel"]())
+
     def close(self) -> None:
         """Give the keys back."""
+        self.lend_cancel(None)
         for key in self._bound:
             self._viewer.bind_key(key, None)
         self._bound.clear()

@@ -29,8 +29,8 @@ class ModelChoice(QObject):
         All settings.
     more
         Folded: where the network runs, and weights of the user's.
-    after
-        What is made of the network's answer.
+    threshold, finishing
+        What is made of the network's answer; the second is folded.
     spec
         The model that is chosen.
     """
@@ -51,6 +51,7 @@ class ModelChoice(QObject):
         self.form = SettingsForm(
             InferenceSettings(),
             choices={"model": model_choices, "device": ("auto", "cpu", "cuda", "mps")},
+            sliders=("threshold",),
         )
         self.spec = model_spec(self.value().model)
         self.row = self.form.row("model")
@@ -59,9 +60,13 @@ class ModelChoice(QObject):
         self.add_weights = button(
             "Add weights...", "Choose a file of weights, of whatever model; it is recognised"
         )
-        more = [row for row in self.form.rows if row.name in _SELDOM]
-        after = [row for row in self.form.rows if row not in (self.row, *more)]
-        self.after, self._more = _rows(after), _rows(more, self.add_weights)
+        self.threshold = _rows([self.form.row("threshold")])
+        self._more = _rows([self.form.row(name) for name in _SELDOM], self.add_weights)
+        apart = ("model", "threshold", *_SELDOM)
+        finishing = _rows([row for row in self.form.rows if row.name not in apart])
+        self.finishing = fold(
+            "Finishing", finishing, "Keep one part of masks, fill their holes, smooth them"
+        )
         self.more = fold(
             "Device and weights", self._more, "Where the network runs, and weights of your own"
         )
@@ -121,8 +126,11 @@ def _rows(rows: Sequence[Widget], *more: QWidget) -> QWidget:
     for row in rows:
         if isinstance(row.native, QComboBox):
             keep_narrow(row.native)
-        row.native.setMinimumWidth(0)
-        layout.addRow(row.label, row.native)
+        row.native.setToolTip(row.tooltip)  # of a slider with its number, magicgui tells a part
+        if row.label:
+            layout.addRow(row.label, row.native)
+        else:
+            layout.addRow(row.native)
     for widget in more:
         layout.addRow("", widget)
     return it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
@@ -54,18 +54,30 @@ class Column(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
 
+    def minimumSizeHint(self) -> QSize:
+        """So wide that nothing is cut off, also beside the bar; as low as any other."""
+        inner, bar = self.widget(), self.verticalScrollBar()
+        high = super().minimumSizeHint().height()
+        if inner is None or bar is None:
+            return QSize(0, high)
+        beside = bar.sizeHint().width() + 2 * self.frameWidth()
+        return QSize(inner.minimumSizeHint().width() + beside, high)
+
+    def sizeHint(self) -> QSize:
+        inner = self.widget()
+        high = 0 if inner is None else inner.sizeHint().height()
+        return QSize(self.minimumSizeHint().width(), high + 2 * self.frameWidth())
+
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         if event is None or not isinstance(watched, QWidget):
-            return False
+            return super().eventFilter(watched, event)
         if event.type() == QEvent.Type.LayoutRequest and watched is self.widget():
-            bar = self.verticalScrollBar()
-            width = bar.sizeHint().width() if bar is not None else 0
-            self.setMinimumWidth(watched.minimumSizeHint().width() + width)
+            self.updateGeometry()
         if event.type() == QEvent.Type.Wheel and _turns_with_the_wheel(watched):
             if not watched.hasFocus():
                 event.ignore()  # goes on to what scrolls
                 return True
-        return False
+        return super().eventFilter(watched, event)
 
 
 class StatusLine(QLabel):
@@ -106,11 +118,16 @@ def row(*widgets: QWidget) -> QHBoxLayout:
 
 def fold(title: str, content: QWidget, tooltip: str) -> QCollapsible:
     """A part that is closed until its title is clicked."""
-    it = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    # a text has the colour of the theme; an icon would keep that of its first moment
+    it = QCollapsible(title, expandedIcon=QIcon(), collapsedIcon=QIcon())
+    it.toggled.connect(lambda opened: it.setText(_title(title, opened)))
+    it.setText(_title(title, False))
     it.toggleButton().setToolTip(tooltip)
     it.setDuration(0)
     it.addWidget(content)
     it.layout().setContentsMargins(0, 0, 0, 0)
+    it.layout().setSpacing(0)
+    it.content().layout().setContentsMargins(0, 6, 0, 6)
     return it
 
 
@@ -125,6 +142,10 @@ def swatch(color: Sequence[float]) -> QIcon:
     pixmap = QPixmap(12, 12)
     pixmap.fill(QColor.fromRgbF(*color))
     return QIcon(pixmap)
+
+
+def _title(title: str, opened: bool) -> str:
+    return f"{'▾' if opened else '▸'}  {title}"
 
 
 def _turns_with_the_wheel(widget: QWidget) -> bool:

@@ -100,7 +100,7 @@ def read_layers(path: str, *, allow_large: bool = False) -> list[LayerDataTuple]
     viewer = napari.current_viewer()
     if viewer is not None:
         _warn_of_other_tilt(found.image.name, source, viewer.layers)
-        cursor.follow(viewer)
+        cursor.follow(viewer).join()
     return [found.layer]
 
 

@@ -61,7 +61,7 @@ class SegmentWidget(QWidget):
         self.overview = Overview(self.session)
         self.files = FileControls()
         self._lay_out()
-        self._cursor_text = follow(napari_viewer)
+        self._cursor_text = follow(napari_viewer).join()
         self._keys = Keys(
             napari_viewer,
             {
@@ -91,7 +91,8 @@ class SegmentWidget(QWidget):
                 self.keeper.bar,
                 self.guide,
                 self.controls,
-                self.model.after,
+                self.model.threshold,
+                self.model.finishing,
                 hand,
                 self.overview,
                 self.files,
@@ -119,9 +120,9 @@ class SegmentWidget(QWidget):
         self.image.close()
         self._keys.close()
         self._cursor_text.changed.disconnect(self._show_cursor)
-        self._cursor_text.image = None
         self.keeper.close()
         self.session.close()
+        self._cursor_text.leave()
 
     def event(self, event: QEvent) -> bool:
         # napari tells the content of a closed dock only by taking its parent away
@@ -185,6 +186,7 @@ class SegmentWidget(QWidget):
 
     def _on_busy(self, busy: bool) -> None:
         self.controls.set_busy(busy)
+        self._keys.lend_cancel(self.session.labels if busy else None)
         self.model.look_again()
         self._show_progress()
 
