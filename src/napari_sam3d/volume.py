@@ -171,6 +171,8 @@ class Volume:
         The NIfTI file it came from, when there is one; exports copy its header.
     coarser
         The same image with larger voxels, finest first, where it is stored so, too.
+    step
+        Which volume of a series it is: an index along each axis before the last three.
     """
 
     data: np.ndarray
@@ -178,6 +180,7 @@ class Volume:
     name: str = "volume"
     source: NiftiSource | None = field(default=None, repr=False)
     coarser: tuple[Volume, ...] = field(default=(), repr=False)
+    step: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if tuple(self.data.shape) != self.grid.shape:

@@ -46,6 +46,8 @@ def key_of(volume: Volume, layer_name: str) -> str:
         # not its place: that is often set by hand, after the image was opened
         parts = [layer_name.encode(errors="surrogatepass")]
     parts.append(repr(tuple(volume.grid.shape)).encode())
+    if volume.step:
+        parts.append(repr(volume.step).encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 

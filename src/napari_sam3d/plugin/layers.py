@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from napari_sam3d.io import NiftiSource, is_labels, nifti_stem
 from napari_sam3d.io.checks import is_large
 from napari_sam3d.io.write import label_dtype
 from napari_sam3d.plugin.arrays import as_array
+from napari_sam3d.plugin.placing import transform
 from napari_sam3d.volume import Grid, Volume
 
 if TYPE_CHECKING:
@@ -130,12 +132,19 @@ def _to_paint_on(data: Any) -> Any:
     return np.array(data, dtype, order="C")
 
 
-def volume_from_layer(layer: Image | Labels) -> Volume:
+def volume_from_layer(layer: Image | Labels, step: tuple[int, ...] = ()) -> Volume:
     """The volume that a layer shows; its array is not copied, and not read.
 
     A layer that was read from NIfTI and not moved since has the true grid of its file, rotation
     included. Others have the grid that their scale and translation say. Of several levels the
     finest is the volume.
+
+    Parameters
+    ----------
+    layer
+        An image; colours are refused.
+    step
+        Which volume of a series: an index along each axis before the last three.
 
     Raises
     ------
@@ -145,19 +154,25 @@ def volume_from_layer(layer: Image | Labels) -> Volume:
     """
     if getattr(layer, "rgb", False):
         raise ValueError(f"{layer.name} is a colour image; convert it to grey values first.")
-    meta = {
-        "name": layer.name,
-        "scale": layer.scale,
-        "translate": layer.translate,
-        "rotate": layer.rotate,
-        "shear": layer.shear,
-        "affine": layer.affine.affine_matrix,
-        "units": layer.units,
-        "metadata": layer.metadata,
-    }
-    levels = [as_array(level) for level in layer.data] if layer.multiscale else [layer.data]
+    if _mixes(layer, len(step)):
+        raise ValueError(
+            f"{layer.name} is rotated or sheared along {layer.axis_labels[0]}; only its last three "
+            "axes may depend on each other."
+        )
+    meta = {"name": layer.name, "metadata": layer.metadata, **transform(layer)}
+    levels = [as_array(it) for it in (layer.data if layer.multiscale else [layer.data])]
+    if step:
+        levels = [level[step] for level in levels]
     volume = volume_from_layer_data(levels[0], meta)
-    return replace(volume, coarser=tuple(_coarser(volume, level) for level in levels[1:]))
+    coarser = tuple(_coarser(volume, level) for level in levels[1:])
+    return replace(volume, coarser=coarser, step=step)
+
+
+def _mixes(layer: Image | Labels, leading: int) -> bool:
+    """Whether a place in space depends on the first axes."""
+    inner, outer = slice(leading, layer.ndim), slice(0, leading)
+    matrices = layer.rotate, _shear(np.asarray(layer.shear, float)), layer.affine.affine_matrix
+    return any(np.any(it[outer, inner]) or np.any(it[inner, outer]) for it in matrices)
 
 
 def _coarser(volume: Volume, level: Any) -> Volume:
@@ -206,16 +221,7 @@ def layer_grid(layer: Image | Labels) -> Grid:
     shape = np.shape(layer.data[0] if layer.multiscale else layer.data)[: layer.ndim]
     if len(shape) < 3:
         raise ValueError(f"{layer.name} has {len(shape)} dimensions; three are needed.")
-    inner, outer = slice(-3, None), slice(len(shape) - 3, None)
-    meta = {
-        "scale": layer.scale[inner],
-        "translate": layer.translate[inner],
-        "rotate": layer.rotate[inner, inner],
-        "shear": layer.shear[inner],  # of an upper triangle, row by row, the last is theirs
-        "affine": layer.affine.affine_matrix[outer, outer],
-        "units": layer.units[inner],
-    }
-    return _grid(shape[inner], meta, layer.name)
+    return _grid(shape[-3:], transform(layer), layer.name)
 
 
 def source_of(meta: Mapping[str, Any]) -> NiftiSource | None:
@@ -253,8 +259,9 @@ def _shear(values: np.ndarray) -> np.ndarray:
     """napari's shear: a matrix, or its upper triangle row by row."""
     if values.ndim == 2:
         return values
-    matrix = np.eye(3)
-    matrix[np.triu_indices(3, 1)] = values
+    axes = round((1 + math.sqrt(1 + 8 * len(values))) / 2)
+    matrix = np.eye(axes)
+    matrix[np.triu_indices(axes, 1)] = values
     return matrix
 
 

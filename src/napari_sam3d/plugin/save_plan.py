@@ -16,6 +16,7 @@ from napari_sam3d.io.prompt_rows import ObjectPrompts
 from napari_sam3d.io.write import with_suffix
 from napari_sam3d.plugin.combine import by_category
 from napari_sam3d.plugin.export import Export, itksnap_path, safe_name
+from napari_sam3d.plugin.frames import STEP
 from napari_sam3d.plugin.layers import source_of
 from napari_sam3d.plugin.names import categories_of
 from napari_sam3d.plugin.objects import OBJECTS
@@ -180,7 +181,8 @@ def suggest(labels: Sequence[Labels], layers: Iterable[Layer]) -> tuple[Path | N
             source = next((volume.source for volume in found.values()), None)
         image = None if source is None or not source.path else Path(source.path)
         folder = folder or (image and image.parent)
-        names.append(_name(layer.name, image, own, len(labels) == 1))
+        only = len(labels) == 1 and STEP not in layer.metadata
+        names.append(_name(layer.name, image, own, only))
     return folder, names
 
 
