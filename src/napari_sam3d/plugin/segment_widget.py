@@ -28,6 +28,7 @@ from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_pro
 from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
 from napari_sam3d.plugin.session import Session
+from napari_sam3d.plugin.start_from import StartFrom
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class SegmentWidget(QWidget):
         self.runner = Runner(self.session, self.value(), load, parent=self)
         self.keeper = Keeper(self.session, Autosave(self.session, self.value), parent=self)
         self.hand = HandControls(self.session)
+        self.start_from = StartFrom(napari_viewer, self.session)
         self.overview = Overview(self.session)
         self.files = FileControls()
         self._lay_out()
@@ -85,6 +87,7 @@ class SegmentWidget(QWidget):
         beside.addWidget(self.guide.help)
         rows = [("Image", image), ("Model", self.model.row.native), ("", self.model.more)]
         self.controls = Controls(rows)
+        start = fold("Start from a mask", self.start_from, "Go on from a mask that is there")
         hand = fold("Hand edits", self.hand, "What masks do where you have painted")
         column = Column(
             [
@@ -93,6 +96,7 @@ class SegmentWidget(QWidget):
                 self.controls,
                 self.model.threshold,
                 self.model.finishing,
+                start,
                 hand,
                 self.overview,
                 self.files,
@@ -116,6 +120,7 @@ class SegmentWidget(QWidget):
         """Stop the thread, and take everything but the masks out of the viewer."""
         self.runner.stop()
         self.hand.teardown()
+        self.start_from.teardown()
         self.overview.stop()
         self.image.close()
         self._keys.close()
@@ -157,9 +162,9 @@ class SegmentWidget(QWidget):
         self.files.save_prompts_requested.connect(self._prompts(ask_and_save_prompts))
         self.files.load_prompts_requested.connect(self._prompts(ask_and_load_prompts))
         self._cursor_text.changed.connect(self._show_cursor)
-        for part in (self.image, self.model, self.overview, runner, keeper):
+        for part in (self.image, self.model, self.start_from, self.overview, runner, keeper):
             part.said.connect(self._say)
-        for part in (self.image, self.overview, runner, keeper):
+        for part in (self.image, self.start_from, self.overview, runner, keeper):
             part.refused.connect(self._refuse)
         runner.busy_changed.connect(self._on_busy)
         runner.progressed.connect(controls.set_progress)
