@@ -2,7 +2,8 @@
 
 A timer of 10 ms runs in the window's thread; the largest gap between two of its ticks is what a
 user feels as a freeze. Beside it stands the processor time that this thread itself used in that
-gap: the rest was waiting, for a processor or for Python's lock. A second thread looks at the stacks
+gap: the rest was waiting, for a processor or for Python's lock; and the longest search for garbage
+of Python, which stops all threads. A second thread looks at the stacks
 meanwhile; the last column names what was seen most often in gaps of more than 50 ms, in the
 window's thread and, behind a bar, in another one: the innermost function of ours with the library
 that it was in, else the innermost function of a library. "napari alone" stands for what adding and
@@ -16,6 +17,7 @@ Every repeat is a fresh process, since torch is loaded once only. Run it with a 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -47,11 +49,13 @@ class Gaps:
 
         self._gaps: list[tuple[float, float]] = []
         self._seen: Counter[tuple[str, str]] = Counter()
+        self._garbage_s, self._begun = 0.0, 0.0
         self._last = time.perf_counter(), time.thread_time()
         self._main = threading.get_ident()
         self._timer = QTimer(interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
+        gc.callbacks.append(self._on_garbage)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def take(self) -> dict[str, Any]:
@@ -64,6 +68,7 @@ class Gaps:
         return {
             "gap_ms": round(1000 * gap, 1),
             "processor_ms": round(1000 * used, 1),
+            "garbage_ms": round(1000 * self._garbage_s, 1),
             "over_100_ms": sum(it[0] > 0.1 for it in taken),
             "window": window,
             "other": other,
@@ -74,11 +79,18 @@ class Gaps:
         self._tick()
         self._gaps.clear()
         self._seen.clear()
+        self._garbage_s = 0.0
 
     def _tick(self) -> None:
         now = time.perf_counter(), time.thread_time()
         self._gaps.append((now[0] - self._last[0], now[1] - self._last[1]))
         self._last = now
+
+    def _on_garbage(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._begun = time.perf_counter()
+        else:
+            self._garbage_s = max(self._garbage_s, time.perf_counter() - self._begun)
 
     def _watch(self) -> None:
         own = threading.get_ident()
@@ -268,6 +280,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             "median_ms": round(statistics.median(row["gap_ms"] for row in rows), 1),
             "max_ms": worst["gap_ms"],
             "processor_ms": worst["processor_ms"],
+            "garbage_ms": max(row["garbage_ms"] for row in rows),
             "window": worst["window"],
             "other": worst["other"],
         }
@@ -296,9 +309,10 @@ def main() -> None:
             results.append(json.loads(path.read_text()))
         print(f"{results[-1]['status']} {results[-1]['voxels']} voxels", flush=True)
     table = summary(results)
-    print(f"{'':25} {'median':>7} {'max':>7} {'processor':>9}   ms; where in the longest")
+    print(f"{'':25}  median     max processor  garbage   ms; where in the longest")
     for name, row in table.items():
         numbers = f"{row['median_ms']:7.0f} {row['max_ms']:7.0f} {row['processor_ms']:9.0f}"
+        numbers += f" {row['garbage_ms']:8.0f}"
         beside = f" | {row['other']}" if row["other"] else ""
         print(f"{name:25} {numbers}   {row['window']}{beside}")
     if options.out:

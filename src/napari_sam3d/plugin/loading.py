@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.plugin.availability import is_ready
-from napari_sam3d.plugin.importing import import_engine
+from napari_sam3d.plugin.importing import collector_resting, import_engine
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def load_predictor(settings: InferenceSettings, progress: Progress) -> Predictor
     import_engine()
     from napari_sam3d.engine.predictor import load_predictor
 
-    return load_predictor(settings, progress)
+    if needs_download(settings):  # nobody knows how long it takes
+        return load_predictor(settings, progress)
+    with collector_resting():  # some models bring large libraries
+        return load_predictor(settings, progress)
 
 
 def needs_download(settings: InferenceSettings) -> bool:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _SETTLE_MS = 50
 """Edits that come together are asked for together: napari emits two events for each."""
+_WARM_MS = 500
+"""Until a model is loaded ahead: the first frame of new layers and the libraries of torch would
+wait for each other."""
 _NAMED = 4
 """Classes named in the status line; the list of objects has them all."""
 _CLICK = "Click on the object, in a slice or in the 3D view."
@@ -73,6 +76,8 @@ class Runner(QObject):
         self._doing = ""
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._ask)
+        self._ahead = QTimer(self, singleShot=True, interval=_WARM_MS)
+        self._ahead.timeout.connect(self._load_ahead)
         self._tick = QTimer(self, interval=500)
         self._tick.timeout.connect(self._say_elapsed)
         self._activity = Activity(self)
@@ -109,6 +114,9 @@ class Runner(QObject):
 
     def warm(self) -> None:
         """Load the model while the user looks for the place to click, when its weights are here."""
+        self._ahead.start()
+
+    def _load_ahead(self) -> None:
         spec = model_spec(self._settings.model)
         if self._request is None and is_ready(spec) and not obstacle(spec):
             self.worker.warm(self._settings)
@@ -152,6 +160,7 @@ class Runner(QObject):
         """End the thread and the timers."""
         self._session.prompts_changed.disconnect(self._on_prompts_changed)
         self._settle.stop()
+        self._ahead.stop()
         self._tick.stop()
         self._activity.end()
         self.worker.stop()
@@ -180,6 +189,7 @@ class Runner(QObject):
             self._submit(request)
 
     def _submit(self, request: Request) -> None:
+        self._ahead.stop()
         self._request = request
         self._since = time.perf_counter()
         if request.object_id is None:
