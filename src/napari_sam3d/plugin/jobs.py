@@ -24,13 +24,17 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A mask, all classes (without prompts), or just a model in memory (without a volume)."""
+    """A mask, all classes (without prompts), or just a model in memory (without a volume).
+
+    With `recut` the mask is made anew of `previous`, for which no model is needed.
+    """
 
     number: int
     settings: InferenceSettings
     volume: Volume | None = None
     prompts: Prompts | None = None
     previous: Prediction | Found | None = None
+    recut: bool = False
     asked: float = field(default_factory=time.perf_counter)
 
 
@@ -110,6 +114,16 @@ def _previous(job: Job) -> Prediction | None:
 
     spec = model_spec(job.settings.model)
     return prediction_of_mask(it.mask, it.window, job.volume.grid, spec)
+
+
+def answer_without_model(job: Job, seat: Seat) -> None:
+    """Make a mask anew of an earlier answer, and tell the dock."""
+    from napari_sam3d.engine.prediction import recut
+
+    assert job.volume is not None and job.prompts is not None
+    earlier = cast("Prediction", job.previous)
+    prediction = recut(earlier, job.volume.grid, job.prompts, job.settings)
+    seat.tell("predicted", job.number, prediction)
 
 
 def sentence(error: Exception) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from napari_sam3d.io.atomic import real_target, replacing
 from napari_sam3d.volume import Grid, Window
 
-HEADER = ("id", "name", "volume_ml", "longest_diameter_mm", "mean_intensity", "voxels")
+HEADER = ("id", "name", "class", "volume_ml", "longest_diameter_mm", "mean_intensity", "voxels")
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,8 @@ def _hull(points: np.ndarray) -> np.ndarray:
     return points[ConvexHull(flat).vertices]
 
 
-def write_csv(path: str | Path, rows: Iterable[tuple[int, str, Measures]]) -> Path:
-    """Write numbers, names and measures of objects, in place of an older file.
+def write_csv(path: str | Path, rows: Iterable[tuple[int, str, str, Measures]]) -> Path:
+    """Write numbers, names, classes and measures of objects, in place of an older file.
 
     Raises
     ------
@@ -162,10 +162,10 @@ def write_csv(path: str | Path, rows: Iterable[tuple[int, str, Measures]]) -> Pa
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(HEADER)
-    for number, name, it in rows:
+    for number, name, category, it in rows:
         mean = "" if np.isnan(it.mean) else f"{it.mean:.6g}"
         size = (f"{it.volume_ml:.6g}", f"{it.diameter_mm:.6g}")
-        writer.writerow((number, name, *size, mean, it.voxels))
+        writer.writerow((number, name, category, *size, mean, it.voxels))
     target = real_target(path)
     with replacing(target) as file:
         file.write(text.getvalue().encode())

@@ -123,6 +123,8 @@ class Request:
         Its number; None when all that a model knows is to be found without prompts.
     previous
         What is there already and to be changed; None when there is nothing.
+    recut
+        Whether only the mask is made anew, of the logits of `previous`, which needs no model.
     """
 
     object_id: int | None
@@ -130,6 +132,7 @@ class Request:
     prompts: Prompts
     previous: Prediction | Found | None
     model: str
+    recut: bool = False
 
     def same(self, other: Request) -> bool:
         """Whether both ask for the same mask."""

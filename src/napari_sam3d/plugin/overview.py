@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.utils.history import get_save_history
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QColorDialog, QFileDialog, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from napari_sam3d.io import fresh_source, nifti_stem
@@ -17,7 +18,9 @@ from napari_sam3d.plugin import questions
 from napari_sam3d.plugin.export import safe_name
 from napari_sam3d.plugin.measure import Measures, write_csv
 from napari_sam3d.plugin.measuring import Measuring
-from napari_sam3d.plugin.tables import ObjectRow, ObjectTable, PromptRow, PromptTable
+from napari_sam3d.plugin.object_table import ObjectRow, ObjectTable
+from napari_sam3d.plugin.parts import fold
+from napari_sam3d.plugin.prompt_table import PromptRow, PromptTable
 from napari_sam3d.prompts import Box
 
 if TYPE_CHECKING:
@@ -46,8 +49,12 @@ class Overview(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        self.prompt_section = _section("Prompts of this object", self.prompts)
-        self.object_section = _section("Objects and their measures", self.objects)
+        self.prompt_section = fold(
+            "Prompts of this object", self.prompts, "What was said about it, and where"
+        )
+        self.object_section = fold(
+            "Objects and their measures", self.objects, "Volume, longest diameter, mean; as CSV"
+        )
         layout.addWidget(self.prompt_section)
         layout.addWidget(self.object_section)
         # one look at the end of what may be many changes
@@ -63,6 +70,9 @@ class Overview(QWidget):
         self.prompts.delete_requested.connect(session.remove_prompt)
         self.objects.chosen.connect(self._on_chosen)
         self.objects.renamed.connect(session.rename)
+        self.objects.classified.connect(session.classify)
+        self.objects.locked.connect(session.lock)
+        self.objects.color_requested.connect(self._on_color)
         self.objects.delete_requested.connect(self._on_delete)
         self.objects.export_requested.connect(self._on_export)
         self._show()
@@ -79,8 +89,14 @@ class Overview(QWidget):
     def _show(self) -> None:
         session, measures = self._session, self.measuring.values
         numbers = sorted(session.objects) if session.image is not None else []
-        rows = [ObjectRow(n, session.title(n), session.color(n), measures.get(n)) for n in numbers]
-        self.objects.set_value(rows, session.current)
+        objects = {n: session.objects[n] for n in numbers}
+        self.objects.set_value(
+            [
+                ObjectRow(n, it.title(n), session.color(n), measures.get(n), it.category, it.locked)
+                for n, it in objects.items()
+            ],
+            session.current,
+        )
         parts, volume = session.object.prompts.parts, session.volume
         if volume is None:
             self.prompts.set_value(())
@@ -102,8 +118,18 @@ class Overview(QWidget):
         if number != self._session.current:
             self._session.select(number)
 
+    def _on_color(self, number: int) -> None:
+        now = QColor.fromRgbF(*self._session.color(number))
+        title = f"Colour of {self._session.title(number)}"
+        chosen = QColorDialog.getColor(now, self, title)
+        if chosen.isValid():
+            self._session.recolor(number, chosen.name())
+
     def _on_delete(self, number: int) -> None:
         title = self._session.title(number)
+        if sentence := self._session.why_locked(number):
+            self.refused.emit(sentence)
+            return
         question = f"{title} goes with its points and its mask. Undo does not bring it back."
         if questions.allow(question, "Delete", self):
             self._session.delete(number)
@@ -139,19 +165,12 @@ class Overview(QWidget):
                 return ""
         measures = self.measuring.now()
         numbers = sorted(self._session.objects)
-        write_csv(path, [(n, self._session.title(n), measures.get(n, Measures())) for n in numbers])
+        objects = self._session.objects
+        rows = [(n, objects[n].title(n), objects[n].category) for n in numbers]
+        write_csv(path, [(*row, measures.get(row[0], Measures())) for row in rows])
         return f"Table saved in {path.name}."
 
 
 def _make_way(section: QCollapsible, other_is_open: bool) -> None:
     if other_is_open and section.isExpanded():
         section.collapse(animate=False)
-
-
-def _section(title: str, content: QWidget) -> QCollapsible:
-    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    section.toggleButton().setToolTip("Show or hide this table")
-    section.setDuration(0)
-    section.addWidget(content)
-    section.layout().setContentsMargins(0, 0, 0, 0)
-    return section

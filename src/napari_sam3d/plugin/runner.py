@@ -101,11 +101,10 @@ class Runner(QObject):
         """
         before, self._settings = self._settings, settings
         after = {name: getattr(settings, name) for name in AFTER_THE_NETWORK}
-        if self._request is None and replace(before, **after) == settings:
-            other_threshold = before.threshold != settings.threshold
-            if self._session.recut(settings, other_threshold):
-                what = f"cut at a probability of {settings.threshold:g}"
-                self.said.emit(f"Mask {what if other_threshold else 'made anew'}.")
+        if (self._request is None or self._request.recut) and replace(before, **after) == settings:
+            request = self._session.to_recut(before.threshold != settings.threshold)
+            if request is not None:
+                self._submit(request)
                 return
         self._drop()
         spec = model_spec(settings.model)
@@ -176,7 +175,8 @@ class Runner(QObject):
             if self._request is not None and self._request.volume is not self._session.volume:
                 self._drop()
         elif request is None:
-            self._drop()
+            if self._request is not None and not self._request.recut:
+                self._drop()
         elif sentence := obstacle(spec):
             self._session.settle(request)
             self._drop()
@@ -195,7 +195,9 @@ class Runner(QObject):
         if request.object_id is None:
             self.worker.find_all(self._settings, request.volume)
         else:
-            self.worker.submit(self._settings, request.volume, request.prompts, request.previous)
+            self.worker.submit(
+                self._settings, request.volume, request.prompts, request.previous, request.recut
+            )
         self._do("Waiting for the other viewer" if self.worker.must_wait() else "Segmenting")
         self.busy_changed.emit(True)
         self._tick.start()
@@ -266,7 +268,10 @@ class Runner(QObject):
         request = self._rest()
         if request is not None and self._session.accept(request, prediction):
             what = f"in {prediction.seconds:.2f} s ({request.prompts.words()})"
-            if prediction.mask.any():
+            if request.recut:
+                cut = f"cut at a probability of {self._settings.threshold:g}"
+                self.said.emit(f"Mask {cut if prediction.graded else 'made anew'}.")
+            elif prediction.mask.any():
                 # not every network judges itself
                 known = math.isfinite(prediction.score)
                 score = f", expected IoU {prediction.score:.2f}" if known else ""

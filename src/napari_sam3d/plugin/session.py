@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam3d.plugin.given import given
 from napari_sam3d.plugin.mask_layer import free_id, make_room
-from napari_sam3d.plugin.measure import bounding_box
+from napari_sam3d.plugin.names import show_colors
 from napari_sam3d.plugin.objects import Answer, Object, Request
 from napari_sam3d.plugin.session_steps import SessionSteps
+from napari_sam3d.plugin.voxels import box_of
 from napari_sam3d.prompts import Prompts, Said
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_sam3d.engine.predictor import Prediction
-    from napari_sam3d.settings import InferenceSettings
 
 
 class Session(SessionSteps):
@@ -52,6 +52,8 @@ class Session(SessionSteps):
         self.current = object_id
         make_room(labels, object_id)
         labels.selected_label = object_id
+        show_colors(labels, self.objects)
+        self._instruct(prompts)
         said = self.object.prompts
         prompts.show(said.points, said.box, said.scribbles)
         self.arm()
@@ -65,7 +67,7 @@ class Session(SessionSteps):
         labels, _ = self.ensure_layers()
         taken, numbers = self.used(), {}
         for wanted, it in objects.items():
-            free = wanted not in taken and not np.any(labels.data == wanted)
+            free = wanted not in taken and box_of(labels.data, wanted) is None
             number = wanted if free else free_id(labels, taken | set(objects))
             self.objects[number] = it
             taken.add(number)
@@ -94,6 +96,8 @@ class Session(SessionSteps):
         labels, _ = self.ensure_layers()
         start = given(layer, label_id, image, volume)
         if layer == labels:
+            if sentence := self.why_locked(label_id):
+                raise ValueError(sentence)
             it = self.objects.get(label_id, Object(name=start.name))
             said = Said(start=start)
             prompts = it.prompts.become(said) if it.prompts.begun else Prompts(start=start)
@@ -114,15 +118,38 @@ class Session(SessionSteps):
 
     def rename(self, object_id: int, name: str) -> None:
         """Call an object by a name, or by its number when that is empty."""
+        self._describe(object_id, name=name.strip())
+
+    def classify(self, object_id: int, category: str) -> None:
+        """Say what an object is one of, or that this is open."""
+        self._describe(object_id, category=" ".join(category.split()))
+
+    def recolor(self, object_id: int, color: str) -> None:
+        """Show an object in a colour, #rrggbb."""
+        labels, _ = self.ensure_layers()
+        self._describe(object_id, color=color)
+        show_colors(labels, self.objects)
+        self.changed.emit()
+
+    def lock(self, object_id: int, locked: bool) -> None:
+        """Whether the mask of an object changes by hand only."""
+        self._describe(object_id, locked=locked)
+        if object_id == self.current and self.prompt_layer is not None:
+            self._instruct(self.prompt_layer)
+        self.prompts_changed.emit()
+
+    def _describe(self, object_id: int, **changes: Any) -> None:
         if object_id in self.objects:
-            self.objects[object_id] = replace(self.objects[object_id], name=name.strip())
+            self.objects[object_id] = replace(self.objects[object_id], **changes)
             self.changed.emit()
 
     def delete(self, object_id: int) -> None:
-        """Remove an object, its points and its voxels; nothing brings it back."""
+        """Remove an object, its points and its voxels; ValueError when it is locked."""
         labels, _ = self.ensure_layers()
+        if sentence := self.why_locked(object_id):
+            raise ValueError(sentence)
         self.objects.pop(object_id, None)
-        self.hand.delete(labels, object_id, bounding_box(labels.data == object_id))
+        self.hand.delete(labels, object_id, box_of(labels.data, object_id))
         self.mask_changed.emit(object_id)
         if object_id == self.current:
             self.select(max(self.objects, default=object_id))
@@ -133,6 +160,8 @@ class Session(SessionSteps):
     def require_point(self) -> None:
         """ValueError with a sentence when there is nothing to ask a model."""
         self.require_image()
+        if sentence := self.why_locked(self.current):
+            raise ValueError(sentence)
         if not self.object.askable:
             raise ValueError("Add a positive point first: it says where the object is.")
 
@@ -143,7 +172,7 @@ class Session(SessionSteps):
         others = (i for i in self.objects if i != self.current)
         for object_id in (self.current, *others):
             it = self.objects.get(object_id)
-            if it is not None and it.pending:
+            if it is not None and it.pending and not it.locked:
                 previous = self.hand.previous(it.previous(self.model), object_id, self.volume)
                 return Request(object_id, self.volume, it.prompts, previous, self.model)
         return None
@@ -152,7 +181,7 @@ class Session(SessionSteps):
         """Show the answer to a request; False when the prompts have moved on since."""
         number, said = request.object_id, request.prompts.said
         it = None if number is None else self.objects.get(number)
-        if number is None or it is None or request.volume is not self.volume:
+        if number is None or it is None or it.locked or request.volume is not self.volume:
             return False
         self.objects[number] = it.answered(said, Answer(prediction, request.model))
         if it.prompts.said != said:
@@ -160,21 +189,17 @@ class Session(SessionSteps):
         self.show(number, prediction)
         return True
 
-    def recut(self, settings: InferenceSettings, at_another_threshold: bool) -> bool:
-        """Make the current mask anew of what the model said; whether that could be."""
+    def to_recut(self, at_another_threshold: bool) -> Request | None:
+        """The request to make the current mask anew of what a model said; None if it has to run."""
         it, said = self.object, self.object.prompts.said
         answer = it.answers.get(said)
-        if self.volume is None or answer is None or it.shown is not answer.prediction:
-            return False
+        if self.volume is None or it.locked or answer is None or it.shown is not answer.prediction:
+            return None
         if at_another_threshold and not answer.prediction.graded:
-            return False
-        from napari_sam3d.engine.prediction import recut
-
-        prediction = recut(answer.prediction, self.volume.grid, it.prompts, settings)
-        self.objects[self.current] = it.answered(said, Answer(prediction, answer.model))
-        self.show(self.current, prediction)
-        self._tell_changed()
-        return True
+            return None
+        return Request(
+            self.current, self.volume, it.prompts, answer.prediction, answer.model, recut=True
+        )
 
     def settle(self, request: Request) -> None:
         """Do not ask again by itself: the request failed or was cancelled."""
@@ -188,7 +213,7 @@ class Session(SessionSteps):
 
         Without `ask` this waits for the next point, and Undo still shows what was answered.
         """
-        if self.current in self.objects:
+        if self.current in self.objects and not self.object.locked:
             it = self.object
             forgotten = replace(it, settled=Said(), answers={})
             kept = replace(it, settled=it.prompts.said)

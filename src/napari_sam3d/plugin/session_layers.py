@@ -68,6 +68,12 @@ class SessionLayers:
         """What to call an object."""
         return self.objects.get(object_id, _NEW).title(object_id)
 
+    def why_locked(self, object_id: int) -> str:
+        """The sentence to somebody who wants to change a locked object; empty for others."""
+        if not self.objects.get(object_id, _NEW).locked:
+            return ""
+        return f"{self.title(object_id)} is locked; unlock it in the table of objects to change it."
+
     def color(self, object_id: int) -> tuple[float, float, float]:
         """Colour of an object in the Labels layer, RGB from 0 to 1."""
         color = None if self.labels is None else self.labels.get_color(object_id)
@@ -151,7 +157,8 @@ class SessionLayers:
 
     def _instruct(self, prompts: PromptLayer) -> None:
         prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
-        prompts.no_clicks, prompts.no_box = self._no_clicks, self._no_box
+        locked = self.why_locked(self.current)
+        prompts.no_clicks, prompts.no_box = locked or self._no_clicks, locked or self._no_box
 
     def _adopt_labels(self) -> None:
         """Go on with the objects of a Labels layer that an earlier session left."""

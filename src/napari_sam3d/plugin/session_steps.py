@@ -81,7 +81,7 @@ class SessionSteps(SessionLayers):
 
     def _step(self, prompts: Prompts) -> None:
         _, layer = self.ensure_layers()
-        if prompts is not self.object.prompts:
+        if not self._refuses() and prompts is not self.object.prompts:
             layer.show(prompts.points, prompts.box, prompts.scribbles)
             self._become(self.current, prompts)
             self._tell_changed()
@@ -91,13 +91,22 @@ class SessionSteps(SessionLayers):
     ) -> None:
         """One step of all that are alike and were found by the model of the current object."""
         _, layer = self.ensure_layers()
+        if self._refuses():
+            return
         model = self.object.model
         for number, it in list(self.objects.items()):
-            if like(it) and it.model == model:
+            if like(it) and it.model == model and not it.locked:
                 self._become(number, step(it.prompts))
         prompts = self.object.prompts
         layer.show(prompts.points, prompts.box, prompts.scribbles)
         self._tell_changed()
+
+    def _refuses(self) -> bool:
+        """Whether the current object is locked, and say so."""
+        sentence = self.why_locked(self.current)
+        if sentence:
+            self.notice.emit(sentence)
+        return bool(sentence)
 
     def _saying(self, **parts: Any) -> Prompts:
         """The current prompts with other `Said` fields, as one more step."""
@@ -121,6 +130,9 @@ class SessionSteps(SessionLayers):
     def _on_edited(self) -> None:
         if self.prompt_layer is not None and self.image is not None:
             prompts = self._saying(points=self.prompt_layer.points())
-            if prompts is not self.object.prompts:
+            if prompts is not self.object.prompts and self._refuses():
+                said = self.object.prompts
+                self.prompt_layer.show(said.points, said.box, said.scribbles)
+            elif prompts is not self.object.prompts:
                 self._become(self.current, prompts)
                 self._tell_changed()

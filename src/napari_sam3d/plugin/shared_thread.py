@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from napari_sam3d.plugin.jobs import Job, Seat, answer, sentence
+from napari_sam3d.plugin.jobs import Job, Seat, answer, answer_without_model, sentence
 from napari_sam3d.plugin.predictors import Predictors
 
 if TYPE_CHECKING:
@@ -96,8 +96,10 @@ class SharedThread:
         while (turn := self._next()) is not None:
             seat, job = turn
             try:
-                predictor = self._predictors.get(job.settings)
-                if predictor is None:
+                predictor = None if job.recut else self._predictors.get(job.settings)
+                if job.recut:
+                    answer_without_model(job, seat)
+                elif predictor is None:
                     self._put_back(seat, job)
                 elif not seat.obsolete(job):
                     answer(predictor, job, seat)
@@ -117,7 +119,9 @@ class SharedThread:
             while self._seats:
                 for seat in self._seats:
                     job = seat.slot
-                    if job is not None and not self._predictors.is_coming(job.settings):
+                    if job is not None and (
+                        job.recut or not self._predictors.is_coming(job.settings)
+                    ):
                         # behind all others, for the next turn
                         self._seats.remove(seat)
                         self._seats.append(seat)

@@ -65,9 +65,13 @@ class Worker(QObject):
         volume: Volume,
         prompts: Prompts,
         previous: Prediction | Found | None = None,
+        recut: bool = False,
     ) -> int:
-        """Ask for a mask; returns the number that the answer will carry."""
-        return self._put(Job(next(self._numbers), settings, volume, prompts, previous))
+        """Ask for a mask; returns the number that the answer will carry.
+
+        With `recut` the settings are applied to `previous` anew, without the model.
+        """
+        return self._put(Job(next(self._numbers), settings, volume, prompts, previous, recut))
 
     def find_all(self, settings: InferenceSettings, volume: Volume) -> int:
         """Ask for all classes that a model knows; returns the number of the answer."""

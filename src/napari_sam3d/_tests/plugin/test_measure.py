@@ -107,13 +107,15 @@ def test_the_mean_leaves_out_what_is_not_a_number_and_does_not_overflow() -> Non
 def test_the_csv_says_names_and_units(tmp_path) -> None:
     path = tmp_path / "objects.csv"
     path.write_text("older")
-    rows = [(1, 'Liver, "left"', Measures(8, 0.024, 6.70820393, 101.5)), (2, "Größe", Measures())]
+    liver = Measures(8, 0.024, 6.70820393, 101.5)
+    rows = [(1, 'Liver, "left"', "organ", liver), (2, "Größe", "", Measures())]
     assert write_csv(path, rows) == path
     with open(path, encoding="utf-8", newline="") as file:
         header, first, second = csv.reader(file)
-    assert header == ["id", "name", "volume_ml", "longest_diameter_mm", "mean_intensity", "voxels"]
-    assert first == ["1", 'Liver, "left"', "0.024", "6.7082", "101.5", "8"]
-    assert second == ["2", "Größe", "0", "0", "", "0"]
+    assert header[:4] == ["id", "name", "class", "volume_ml"]
+    assert header[4:] == ["longest_diameter_mm", "mean_intensity", "voxels"]
+    assert first == ["1", 'Liver, "left"', "organ", "0.024", "6.7082", "101.5", "8"]
+    assert second == ["2", "Größe", "", "0", "0", "", "0"]
     assert list(tmp_path.iterdir()) == [path]
 
 

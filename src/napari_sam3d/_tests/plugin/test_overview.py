@@ -7,8 +7,9 @@ import csv
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog, QLineEdit
+from qtpy.QtWidgets import QColorDialog, QFileDialog, QLineEdit
 
 from napari_sam3d._tests.nifti_files import AFFINE, forms, nifti, put
 from napari_sam3d._tests.plugin.conftest import ball, canvas_click
@@ -80,15 +81,15 @@ def test_the_table_follows_clicks_undo_and_paint(viewer, image, dock, qtbot) -> 
     unfold(dock.overview.object_section, qtbot)
     two_objects(viewer, image, dock, qtbot)
     qtbot.waitUntil(lambda: len(shown(dock)) == 2 and as_painted(dock, image))
-    texts = [dock.overview.objects.table.item(0, column).text() for column in range(5)]
+    texts = [dock.overview.objects.table.item(0, column).text() for column in range(6)]
     found = truth(dock, image, 1)
     assert found.volume_ml == pytest.approx(123 * 2 / 1000)
-    assert texts[:4] == ["1", "Object 1", "0.246", f"{found.diameter_mm:.1f}"]
-    assert float(texts[4]) == pytest.approx(found.mean, rel=0.01)
+    assert texts[:5] == ["1", "Object 1", "", "0.246", f"{found.diameter_mm:.1f}"]
+    assert float(texts[5]) == pytest.approx(found.mean, rel=0.01)
     press(dock.controls.undo)
-    qtbot.waitUntil(lambda: dock.overview.objects.table.item(1, 2).text() == "–")
+    qtbot.waitUntil(lambda: dock.overview.objects.table.item(1, 3).text() == "–")
     press(dock.controls.redo)
-    qtbot.waitUntil(lambda: dock.overview.objects.table.item(1, 2).text() == "0.246")
+    qtbot.waitUntil(lambda: dock.overview.objects.table.item(1, 3).text() == "0.246")
     labels = dock.session.labels
     labels.selected_label = 1
     labels.brush_size = 4
@@ -105,7 +106,7 @@ def test_a_row_continues_its_object_and_a_name_is_typed(viewer, image, dock, qtb
     unfold(dock.overview.object_section, qtbot)
     two_objects(viewer, image, dock, qtbot)
     table = dock.overview.objects.table
-    cell_click(table, 0, 2)
+    cell_click(table, 0, 3)
     assert dock.session.current == 1
     assert dock.controls.objects.currentText() == "Object 1"
     cell_click(table, 0, 1)  # a double click begins with a click
@@ -142,18 +143,75 @@ def test_an_object_is_deleted_after_a_question(viewer, image, dock, qtbot, monke
     monkeypatch.setattr(
         questions, "allow", lambda text, *_: (asked.append(text), answers.pop(0))[1]
     )
-    press(dock.overview.objects.delete)
+    dock.overview.objects.delete.trigger()
     assert set(dock.session.objects) == {1, 2} and (dock.session.labels.data == 2).any()
-    press(dock.overview.objects.delete)
+    dock.overview.objects.delete.trigger()
     assert asked[0].startswith("Object 2 goes with its points and its mask.")
     assert set(dock.session.objects) == {1} and dock.session.current == 1
     assert not (dock.session.labels.data == 2).any() and object_is(dock, ball(SHAPE, FIRST))
     assert len(dock.session.prompt_layer.points()) == 1
     qtbot.waitUntil(lambda: len(shown(dock)) == 1)
-    press(dock.overview.objects.delete)
+    dock.overview.objects.delete.trigger()
     assert not dock.session.labels.data.any() and not dock.session.used()
     canvas_click(viewer, FIRST, image)
     qtbot.waitUntil(lambda: object_is(dock, ball(SHAPE, FIRST)))
+
+
+def test_an_object_is_locked_recoloured_and_classified(
+    viewer, image, dock, qtbot, monkeypatch
+) -> None:
+    unfold(dock.overview.object_section, qtbot)
+    two_objects(viewer, image, dock, qtbot)
+    objects, table = dock.overview.objects, dock.overview.objects.table
+    assert table.isColumnHidden(2)
+    for line, text in ((0, "Vessel"), (1, "ve")):
+        cell_click(table, line, 0)
+        objects.classify.trigger()
+        editor = table.findChildren(QLineEdit)[-1]
+        QTest.keyClicks(editor, text)
+        if line:
+            assert editor.completer().currentCompletion() == "Vessel"
+            editor.setText(editor.completer().currentCompletion())
+        QTest.keyClick(editor, Qt.Key.Key_Return)
+        qtbot.waitUntil(lambda number=line + 1: dock.session.objects[number].category == "Vessel")
+    qtbot.waitUntil(lambda: [row.category for row in objects.value()] == ["Vessel"] * 2)
+    assert not table.isColumnHidden(2)
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor("#ff0000"))
+    objects.recolor.trigger()
+    assert dock.session.color(2) == (1, 0, 0)
+    objects.lock.trigger()
+    assert dock.session.objects[2].locked
+    qtbot.waitUntil(lambda: objects.value()[1].locked and objects.lock.isChecked())
+    cell_click(table, 0, 0)
+    assert not objects.lock.isChecked()
+    cell_click(table, 1, 0)
+    canvas_click(viewer, (6, 8, 12), image)
+    assert dock.controls.status.text().startswith("Object 2 is locked; unlock it in the table")
+    objects.delete.trigger()
+    assert 2 in dock.session.objects and len(dock.session.prompt_layer.points()) == 1
+    objects.lock.trigger()
+    canvas_click(viewer, (6, 8, 12), image)
+    expected = ball(SHAPE, SECOND) | ball(SHAPE, (6, 8, 12))
+    qtbot.waitUntil(lambda: object_is(dock, expected, 2))
+
+
+def test_the_menu_of_a_row_stands_where_it_is_clicked(viewer, image, dock, qtbot) -> None:
+    unfold(dock.overview.object_section, qtbot)
+    two_objects(viewer, image, dock, qtbot)
+    objects, table = dock.overview.objects, dock.overview.objects.table
+    at = table.visualItemRect(table.item(0, 1)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.RightButton, pos=at)
+    table.customContextMenuRequested.emit(at)
+    qtbot.waitUntil(objects.menu.isVisible)
+    assert dock.session.current == 1
+    assert [a.text() for a in objects.menu.actions() if not a.isSeparator()] == [
+        "Rename",
+        "Class...",
+        "Colour...",
+        "Locked",
+        "Delete...",
+    ]
+    objects.menu.close()
 
 
 def test_the_answer_about_a_deleted_object_is_dropped(viewer, image, dock, loader, qtbot) -> None:
@@ -169,6 +227,7 @@ def test_the_answer_about_a_deleted_object_is_dropped(viewer, image, dock, loade
 def test_the_csv_has_what_is_painted_now(viewer, image, dock, qtbot, monkeypatch, tmp_path) -> None:
     two_objects(viewer, image, dock, qtbot)
     dock.session.rename(2, "Größe")
+    dock.session.classify(2, "growth")
     monkeypatch.setattr(
         QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "table"), "Table (*.csv)")
     )
@@ -178,8 +237,8 @@ def test_the_csv_has_what_is_painted_now(viewer, image, dock, qtbot, monkeypatch
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         _, first, second = csv.reader(file)
     found = truth(dock, image, 2)
-    assert first[:3] == ["1", "Object 1", "0.246"] and second[:2] == ["2", "Größe"]
-    assert [float(text) for text in second[2:]] == pytest.approx(
+    assert first[:4] == ["1", "Object 1", "", "0.246"] and second[:3] == ["2", "Größe", "growth"]
+    assert [float(text) for text in second[3:]] == pytest.approx(
         [found.volume_ml, found.diameter_mm, found.mean, found.voxels], rel=1e-5
     )
 

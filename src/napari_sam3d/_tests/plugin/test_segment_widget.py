@@ -354,15 +354,29 @@ def test_another_threshold_asks_no_model(real_viewer, qtbot):
     image = widget.session.image
     canvas_click(viewer, (47, 64, 90), image)
     qtbot.waitUntil(lambda: widget.session.labels.data.any())
-    before = np.count_nonzero(widget.session.labels.data)
+    session = widget.session
+
+    def count() -> int:
+        return np.count_nonzero(session.labels.data)
+
+    before = count()
     widget.set_value(replace(widget.value(), threshold=0.9))
-    fewer = np.count_nonzero(widget.session.labels.data)
-    widget.set_value(replace(widget.value(), threshold=0.1))
-    more = np.count_nonzero(widget.session.labels.data)
-    assert fewer < before < more
-    assert "0.1" in widget.controls.status.text()
-    widget.set_value(replace(widget.value(), threshold=0.5))
-    assert np.count_nonzero(widget.session.labels.data) == before
-    assert len(calls) == 1
+    qtbot.waitUntil(lambda: count() < before)
+    widget.set_value(replace(widget.value(), threshold=0.2))
+    widget.set_value(replace(widget.value(), threshold=0.1))  # the newest wins
+    qtbot.waitUntil(lambda: "0.1" in widget.controls.status.text())
+    more = count()
+    assert more > before
+    session.labels.data[:2, :2, :2] = 1
+    widget.set_value(replace(widget.value(), keep_clicked=True, smooth_mm=2.0))
+    qtbot.waitUntil(lambda: count() not in (more, more + 8))
+    smooth = session.labels.data.copy()
+    widget.set_value(replace(widget.value(), threshold=0.5, keep_clicked=False, smooth_mm=0.0))
+    qtbot.waitUntil(lambda: np.count_nonzero(session.labels.data) == before + 8)
+    canvas_click(viewer, (47, 64, 94), image)
+    qtbot.waitUntil(lambda: len(session.object.answers) == 2)
+    session.undo()  # earlier answers come back as they were shown last
+    assert count() == before + 8 and not np.array_equal(session.labels.data, smooth)
+    assert [call[-1] for call in calls].count(False) == 2
     widget.teardown()
     widget.deleteLater()
