@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from weakref import ref
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class ClassPredictor(Predictor):
     ) -> None:
         super().__init__(model, spec, settings)
         self._orientation = Orientation(spec.axes)
-        self._cache: tuple[Volume, GroupCache] | None = None
+        self._cache: tuple[ref, GroupCache] | None = None
 
     def segment_all(
         self,
@@ -97,8 +98,8 @@ class ClassPredictor(Predictor):
     ) -> np.ndarray:
         """Labels by groups of slices (MA-SAM)."""
         slices = self._orientation.turn_array(volume.data)
-        if self._cache is None or self._cache[0].data is not volume.data:
-            self._cache = volume, GroupCache()
+        if self._cache is None or self._cache[0]() is not volume.data:
+            self._cache = ref(volume.data), GroupCache()
         intensity = self.spec.intensity
         chosen = (
             SliceIntensity(intensity.low, intensity.high)

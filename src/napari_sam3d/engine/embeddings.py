@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from napari_sam3d.volume import Grid, Volume
 
 
 class EmbeddingCache:
-    """The embeddings used last, by volume and patch.
+    """The embeddings used last, by volume and patch; volumes that nobody else holds may go.
 
     Parameters
     ----------
@@ -22,16 +23,18 @@ class EmbeddingCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._kept: OrderedDict[tuple[int, Grid], tuple[Volume, Any]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, Grid], tuple[ref, Any]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, volume: Volume, patch: Grid, encode: Callable[[], Any]) -> Any:
         """The embedding of a patch, by `encode` when it is not known."""
+        for gone in [key for key, (data, _) in self._kept.items() if data() is None]:
+            del self._kept[gone]  # else its id may be that of another volume
         key = (id(volume.data), patch)
         if key not in self._kept:
-            self._kept[key] = (volume, encode())  # holding the volume keeps its id unique
+            self._kept[key] = (ref(volume.data), encode())
             held = sum(_nbytes(embedding) for _, embedding in self._kept.values())
             while held > self.limit_bytes and len(self._kept) > 1:
                 _, (_, oldest) = self._kept.popitem(last=False)

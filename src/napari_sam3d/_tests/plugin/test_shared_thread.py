@@ -12,6 +12,7 @@ import pytest
 
 from napari_sam3d._tests.plugin.conftest import BallPredictor, Loader, ball, canvas_click
 from napari_sam3d.engine.prediction import Cancelled
+from napari_sam3d.plugin.loading import load_predictor
 from napari_sam3d.plugin.segment_widget import SegmentWidget
 from napari_sam3d.plugin.worker import Worker
 from napari_sam3d.prompts import Point, Prompts
@@ -252,6 +253,33 @@ def test_a_download_that_was_given_up_begins_again_when_it_is_wanted(
     number = one.submit(FAR, volume, at(4, 4, 4))
     qtbot.waitUntil(lambda: heard == [number])
     assert download.ended == ["cancelled", "whole"]
+
+
+def test_two_images_do_not_mix_in_the_shared_model(qtbot, hire, one_thread) -> None:
+    """Each click is answered as by a model of its own, though both images have the same patches."""
+    grid = Grid.from_spacing((24, 24, 24), (1, 1, 1))
+    noise = np.random.default_rng(0).normal(0, 5, (24, 24, 24))
+    bright = [100 * ball((24, 24, 24), (12, 12, 12), radius) + noise for radius in (4, 8)]
+    volumes = [Volume(it.astype(np.float32), grid) for it in bright]
+    clicks = at(12, 12, 12), at(12, 12, 12).add(Point((12, 12, 14)))
+
+    def ask(workers: list[Worker]) -> list[np.ndarray]:
+        masks = []
+        for prompts in clicks:
+            for worker, volume in zip(workers, volumes, strict=True):
+                with qtbot.waitSignal(worker.predicted, timeout=60_000) as heard:
+                    worker.submit(COMPACT, volume, prompts)
+                masks.append(heard.args[1].full(grid.shape))
+        return masks
+
+    def load(settings, progress):
+        return load_predictor(settings, progress)
+
+    together = ask([hire(load), hire(load)])
+    apart = ask([hire(lambda *args: load(*args)), hire(lambda *args: load(*args))])
+    assert together[0].sum() < together[1].sum()
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # in real viewers
