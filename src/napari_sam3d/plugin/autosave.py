@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 import time
-import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
-from napari_sam3d.io.atomic import replacing
+from napari_sam3d.plugin.changed_tiles import ChangedTiles
 from napari_sam3d.plugin.hand_edits import Stroke
-from napari_sam3d.plugin.kept_file import TILE, Kept, Tile, pack, read_kept, window_of, write_kept
+from napari_sam3d.plugin.kept_file import Kept, read_kept, window_of
 from napari_sam3d.plugin.kept_folder import (
     LIVE,
     key_of,
     left_work,
     new_path,
     put_aside,
-    sweep,
     this_process,
     work_folder,
 )
+from napari_sam3d.plugin.kept_writer import Job, Writer
 from napari_sam3d.plugin.mask_layer import make_room
 from napari_sam3d.plugin.objects import Object
-from napari_sam3d.plugin.voxels import slabs
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_sam3d.plugin.session import Session
-    from napari_sam3d.volume import Volume, Window
+    from napari_sam3d.volume import Volume
 
 _FILE = "napari_sam3d_unsaved_work"
 """Key in the metadata of a Labels layer: the file that its objects are kept in."""
-
-
-@dataclass
-class _Job:
-    """What is to be written; blocks of labels are None where no label is left."""
-
-    path: Path
-    kept: Kept | None
-    blocks: dict[Tile, np.ndarray | None] = field(default_factory=dict)
 
 
 class Autosave:
@@ -92,12 +79,9 @@ class Autosave:
         self._volume: Volume | None = None
         self._labels: Labels | None = None
         self._path: Path | None = None
-        self._dtype = np.dtype(np.uint8)
         self._before: tuple[Any, ...] = ()
-        self._shown: dict[int, Window] = {}
-        self._dirty: set[Tile] = set()
-        self._known: dict[Tile, int] = {}
-        self._writer = _Writer()
+        self._tiles = ChangedTiles()
+        self._writer = Writer()
         self._complained = ""
 
     # what there is to resume
@@ -135,7 +119,7 @@ class Autosave:
         before(kept)
         _put_back(self._session, labels, kept)
         self._begin(path)
-        self._dirty |= set(kept.tiles)
+        self._tiles.mark(kept.tiles)
         self.save()
         return kept
 
@@ -165,13 +149,17 @@ class Autosave:
         self._writer.wait(self._patience_s)
         strokes = tuple(session.hand.edits.done)
         now = (session.current, asdict(self._settings()), dict(session.objects), strokes)
-        self._note_shown()
-        blocks = self._copy_dirty()
+        self._tiles.note_shown(session.objects)
+        _, volume = session.require_image()
+        labels, blocks = session.labels, {}
+        # what was kept stays until there is a layer again
+        if labels is not None and tuple(labels.data.shape) == volume.grid.shape:
+            blocks = self._tiles.changed(labels.data)
         if now == self._before and not blocks:
             return
         self._before = now
-        job = _Job(self._path, self._kept(*now), blocks)
-        if not self._known and not session.used():
+        job = Job(self._path, self._kept(*now), blocks)
+        if not self._tiles.known and not session.used():
             job.kept = None  # nothing to lose
         self._writer.put(job)
         self._complain()
@@ -180,7 +168,7 @@ class Autosave:
         """The masks were saved elsewhere: nothing has to be kept until the next change."""
         self.save()
         if self._path is not None:
-            self._writer.put(_Job(self._path, None))
+            self._writer.put(Job(self._path, None))
 
     def close(self) -> None:
         """Finish writing, and let go of the session."""
@@ -202,8 +190,8 @@ class Autosave:
         # an earlier dock kept these objects there
         go_on = isinstance(left, str) and left.startswith(f"{key}-") and left not in LIVE
         self._begin(self._folder / str(left) if go_on else new_path(self._folder, key))
-        if session.objects:
-            self._scan()
+        if session.objects and session.labels is not None:
+            self._tiles.look_through(session.labels.data)
         if other:
             self.image_changed.emit()
 
@@ -217,7 +205,7 @@ class Autosave:
         self._end()
         LIVE.add(path.name)
         self._path, self._before = path, ()
-        self._shown, self._dirty, self._known = {}, set(), {}
+        self._tiles = ChangedTiles()
         self._follow(self._session.labels)
 
     def _follow(self, labels: Labels | None) -> None:
@@ -232,7 +220,7 @@ class Autosave:
             if self._path is not None:
                 labels.metadata[_FILE] = self._path.name
             # of a layer that came in place of another one, what the other one had counts, too
-            self._dirty |= self._known.keys()
+            self._tiles.mark(self._tiles.known)
         self._labels = labels
 
     # what may have changed
@@ -242,68 +230,21 @@ class Autosave:
             box = getattr(atom, "slice_key", None)
             if box is None:
                 box = [slice(int(np.min(i)), int(np.max(i)) + 1) for i in atom[0] if np.size(i)]
-            self._touch(tuple(box))
+            self._tiles.touch(tuple(box))
         self.painted.emit()
 
     def _on_redrawn(self) -> None:
         self.redrawn.emit()
 
     def _on_data(self) -> None:
-        self._scan()
+        if self._session.labels is not None:
+            self._tiles.look_through(self._session.labels.data)
         self.painted.emit()
 
     def look_again(self) -> None:
         """Save although nobody said which voxels changed: the undo of the mask layer does not."""
-        self._dirty |= self._known.keys()
+        self._tiles.mark(self._tiles.known)
         self.save()
-
-    def _note_shown(self) -> None:
-        """Mark where masks were and are that are not what they were."""
-        objects = self._session.objects
-        windows = {n: it.shown.window for n, it in objects.items() if it.shown is not None}
-        seen = self._before[2] if self._before else {}
-        for number in objects.keys() | seen.keys():
-            if getattr(objects.get(number), "shown", None) is not getattr(
-                seen.get(number), "shown", None
-            ):
-                for window in (windows.get(number), self._shown.get(number)):
-                    if window is not None:
-                        self._touch(window)
-        self._shown = windows
-
-    def _touch(self, window: tuple[slice, ...]) -> None:
-        if len(window) == len(TILE) and all(s.start < s.stop for s in window):
-            ranges = [
-                range(s.start // n, (s.stop - 1) // n + 1)
-                for s, n in zip(window, TILE, strict=True)
-            ]
-            self._dirty |= {(z, y, x) for z in ranges[0] for y in ranges[1] for x in ranges[2]}
-
-    def _scan(self) -> None:
-        """Mark every tile that may hold a label."""
-        self._dirty |= self._known.keys()
-        if self._session.labels is not None:
-            for first, slab in slabs(self._session.labels.data, TILE[0]):
-                if slab.max() > 0:
-                    whole = (slice(0, n) for n in slab.shape[1:])
-                    self._touch((slice(first, first + len(slab)), *whole))
-
-    def _copy_dirty(self) -> dict[Tile, np.ndarray | None]:
-        """The marked tiles that are not what they were."""
-        labels, volume = self._session.labels, self._volume
-        blocks: dict[Tile, np.ndarray | None] = {}
-        if labels is None or volume is None or tuple(labels.data.shape) != volume.grid.shape:
-            return blocks  # what was kept stays until there is a layer again
-        self._dtype = labels.data.dtype
-        for tile in self._dirty:
-            block = np.array(labels.data[window_of(tile, volume.grid.shape)], order="C")
-            check = zlib.crc32(block.data) if block.any() else None
-            if check != self._known.pop(tile, None):
-                blocks[tile] = None if check is None else block
-            if check is not None:
-                self._known[tile] = check
-        self._dirty = set()
-        return blocks
 
     def _kept(
         self,
@@ -318,7 +259,7 @@ class Autosave:
             saved_s=time.time(),
             owner=this_process(),
             shape=volume.grid.shape,
-            dtype=self._dtype,
+            dtype=self._tiles.dtype,
             current=current,
             objects=objects,
             settings=settings,
@@ -331,76 +272,6 @@ class Autosave:
             self._complained = self._writer.error
             if self._complained:
                 self.failed.emit(f"Unsaved work is not kept: {self._complained}")
-
-
-class _Writer:
-    """One thread that writes; of jobs for the same file only the newest waits."""
-
-    def __init__(self) -> None:
-        self.error = ""
-        self._jobs: list[_Job] = []
-        self._packed: dict[Path, dict[Tile, bytes]] = {}
-        self._changed = threading.Condition()
-        self._busy = self._closed = False
-        self._thread = threading.Thread(target=self._run, name="unsaved work", daemon=True)
-
-    def put(self, job: _Job) -> None:
-        """Write this next."""
-        with self._changed:
-            if self._jobs and self._jobs[-1].path == job.path:
-                job.blocks = {**self._jobs.pop().blocks, **job.blocks}
-            self._jobs.append(job)
-            if self._thread.ident is None:
-                self._thread.start()
-            self._changed.notify_all()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether all is written by then."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._jobs and not self._busy, timeout_s)
-
-    def close(self) -> None:
-        """End when all is written."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread.ident is not None:
-            self._thread.join(10)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if not self._jobs:
-                    return
-                job = self._jobs.pop(0)
-                self._busy = True
-            try:
-                self._write(job)
-                self.error = ""
-            except OSError as error:
-                why = error.strerror or str(error).rstrip(".")
-                self.error = f"{job.path.parent} cannot be written ({why})."
-
-    def _write(self, job: _Job) -> None:
-        if job.path not in self._packed:
-            self._packed = {job.path: {}}
-            sweep(job.path.parent)
-        packed = self._packed[job.path]
-        for tile, block in job.blocks.items():
-            if block is None:
-                packed.pop(tile, None)
-            else:
-                packed[tile] = pack(block)
-        if job.kept is None:
-            with suppress(OSError):
-                job.path.unlink()
-            return
-        job.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(job.path) as file:
-            write_kept(file, replace(job.kept, tiles=packed))
 
 
 def _put_back(session: Session, labels: Labels, kept: Kept) -> None:

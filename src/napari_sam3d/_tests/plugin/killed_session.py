@@ -20,6 +20,7 @@ from napari.components import ViewerModel
 from napari_sam3d._tests.plugin.conftest import BallPredictor
 from napari_sam3d.plugin.autosave import Autosave
 from napari_sam3d.plugin.session import Session
+from napari_sam3d.prompts import Box, Scribble
 from napari_sam3d.settings import InferenceSettings
 
 SHAPE = (40, 72, 80)
@@ -51,9 +52,19 @@ def fingerprint(session: Session) -> str:
 
 def operate(session: Session, chance: random.Random) -> None:
     """One operation of a user, whole: with the answers that it leads to."""
-    what = chance.choice(["click"] * 5 + ["undo", "redo", "new", "select", "clear", "paint"])
+    kinds = ["click"] * 5 + ["undo", "redo", "new", "select", "clear", "paint"]
+    what = chance.choice([*kinds, "box", "scribble", "remove", "start"])
+    places = [tuple(float(chance.randrange(n)) for n in SHAPE) for _ in range(3)]
     if what == "click":
-        session.prompt_layer.add([chance.randrange(n) for n in SHAPE], True)
+        session.prompt_layer.add(places[0], True)
+    elif what == "box":
+        session.set_box(Box(*places[:2]))
+    elif what == "scribble":
+        session.add_scribble(Scribble(tuple(places)))
+    elif what == "remove" and session.object.prompts.parts:
+        session.remove_prompt(0)
+    elif what == "start" and session.labels.data.any():
+        session.start_from(session.labels, int(session.labels.data.max()))
     elif what == "paint":
         at = [np.array([chance.randrange(n)]) for n in SHAPE]
         session.labels.data_setitem(tuple(at), chance.randrange(1, 300) % 200)

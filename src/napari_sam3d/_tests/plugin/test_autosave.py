@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -24,6 +25,7 @@ from napari_sam3d.plugin.autosave import Autosave
 from napari_sam3d.plugin.kept_file import read_kept
 from napari_sam3d.plugin.objects import Found
 from napari_sam3d.plugin.session import Session
+from napari_sam3d.prompts import Box, Scribble
 from napari_sam3d.settings import InferenceSettings
 
 KILLS = int(os.environ.get("NAPARI_SAM3D_KILLS", "3"))
@@ -250,6 +252,99 @@ def test_what_was_erased_by_hand_stays_erased_when_resumed(tmp_path) -> None:
     click(session, 20, 36, 42)
     assert not session.labels.data[20][erased].any()
     assert session.labels.data[20, 36, 44] == 1
+    autosave.close()
+
+
+def test_boxes_scribbles_and_what_they_start_from_come_back_with_their_history(tmp_path) -> None:
+    session = new_session()
+    autosave = keep(session, tmp_path)
+    start = np.zeros(SHAPE, np.uint8)
+    start[10:20, 30:40, 30:50] = 1
+    session.start_from(session._viewer.add_labels(start, name="seg"), 1)
+    session.set_box(Box((5.0, 10.0, 10.0), (8.0, 20.0, 20.0)))
+    answer_all(session)
+    session.add_scribble(Scribble(((20.0, 36.0, 40.0), (20.0, 36.0, 52.0)), positive=False))
+    answer_all(session)
+    session.start_from(session.labels, 1)
+    session.undo()
+    states = [fingerprint(session)]
+    autosave.save()
+    autosave.close()
+    while session.object.prompts.past:
+        session.undo()
+        answer_all(session)
+        states.append(fingerprint(session))
+    assert len(set(states)) == 4
+    session = new_session()
+    autosave = keep(session, tmp_path)
+    autosave.resume()
+    assert session.pending() is None and session.title(1) == "seg 1"
+    for state in states:
+        assert fingerprint(session) == state
+        session.undo()
+        answer_all(session)
+    for state in states[-2::-1]:
+        session.redo()
+        answer_all(session)
+        assert fingerprint(session) == state
+    session.redo()
+    before = session.object.prompts.undo()
+    assert session.object.prompts.start is not before.start and not session.object.prompts.parts
+    autosave.close()
+
+
+def as_before_boxes(path: Path) -> None:
+    """Write a file anew as it was when a state was a list of points, and one mask was found."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    state = json.loads(members["state.json"])
+    for number, it in state["objects"].items():
+        it["all_points"] = it.pop("points")
+        it["points"], it["settled"] = it.pop("said")["points"], it["settled"]["points"]
+        for key in ("past", "future"):
+            it[key] = [said["points"] for said in it[key]]
+        starts = it.pop("starts")
+        it["found"], it["box"] = (starts[0] if starts else None), None
+        assert not it.pop("boxes") and not it.pop("scribbles") and len(starts) <= 1
+        if starts:
+            members[f"found/{number}"] = members.pop(f"found/{number}_0")
+    members["state.json"] = json.dumps(state).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in members.items():
+            archive.writestr(name, value)
+
+
+def test_work_that_was_kept_before_there_were_boxes_comes_back(tmp_path) -> None:
+    from napari_sam3d.plugin.found import add_found, request_all
+
+    session = new_session()
+    autosave = keep(session, tmp_path)
+    window = (slice(3, 7), slice(60, 65), slice(60, 66))
+    add_found(
+        session, request_all(session), [Found("ma", "spleen", np.ones((4, 5, 6), bool), window)]
+    )
+    click(session, 20, 36, 40)
+    session.clear()
+    session.undo()
+    answer_all(session)
+    session.new_object()
+    click(session, 30, 36, 70)
+    click(session, 30, 36, 74)
+    session.undo()
+    session.select(1)
+    state = fingerprint(session)
+    autosave.save()
+    autosave.close()
+    (path,) = work_files(tmp_path)
+    as_before_boxes(path)
+    session = new_session()
+    autosave = keep(session, tmp_path)
+    autosave.resume()
+    assert fingerprint(session) == state and session.pending() is None
+    session.undo()
+    assert session.object.untouched and session.labels.data[window].all()
+    session.undo()
+    assert session.object.taken_back and not session.labels.data[window].any()
     autosave.close()
 
 

@@ -133,7 +133,8 @@ def test_everything_has_a_tooltip(dock, qtbot) -> None:
 
 def test_no_text_is_cut_off(viewer, dock, qtbot) -> None:
     # names are given by the user, and are whole in the list and its tooltips
-    named = [dock.images.native, dock.controls.objects, dock.form.row("model").native]
+    named = [dock.images.native, dock.controls.objects, dock.start_from.layers]
+    named.append(dock.form.row("model").native)
     kinds = (*CONTROLS, QLabel)
     for where in unfolded(dock, qtbot):
         widgets = [w for w in shown(dock, *kinds) if w not in named]
