@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
@@ -44,10 +45,29 @@ def test_the_collector_comes_back_after_an_error_but_not_where_it_was_off() -> N
         gc.enable()
 
 
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def run(code: str, **environment: str) -> str:
+    words, around = [sys.executable, "-c", code], {**os.environ, **environment}
+    done = subprocess.run(words, env=around, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_opening_the_dock_on_an_image_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import os, sys\n"
+        "from qtpy.QtWidgets import QApplication\n"
+        "app = QApplication([])\n"
+        "import numpy as np\n"
+        "from napari.components import ViewerModel\n"
+        "from napari_sam3d.plugin.segment_widget import SegmentWidget\n"
+        "viewer = ViewerModel()\n"
+        "viewer.add_image(np.zeros((8, 8, 8)), name='ct')\n"
+        "dock = SegmentWidget(viewer, lambda settings, progress: None)\n"
+        "slow = {'torch', 'requests', 'pooch', 'monai', 'cc3d', 'segment_anything'}\n"
+        "print(dock.session.image, sorted(slow & set(sys.modules)), flush=True)\n"
+        "os._exit(0)"
+    )
+    assert run(code, QT_QPA_PLATFORM="offscreen") == "ct []"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libraries are loaded ahead on Linux only")
