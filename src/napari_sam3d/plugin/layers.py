@@ -160,9 +160,7 @@ def volume_from_layer(layer: Image | Labels, step: tuple[int, ...] = ()) -> Volu
             "axes may depend on each other."
         )
     meta = {"name": layer.name, "metadata": layer.metadata, **transform(layer)}
-    levels = [as_array(it) for it in (layer.data if layer.multiscale else [layer.data])]
-    if step:
-        levels = [level[step] for level in levels]
+    levels = [as_array(it, step) for it in (layer.data if layer.multiscale else [layer.data])]
     volume = volume_from_layer_data(levels[0], meta)
     coarser = tuple(_coarser(volume, level) for level in levels[1:])
     return replace(volume, coarser=coarser, step=step)

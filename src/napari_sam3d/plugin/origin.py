@@ -35,12 +35,12 @@ def place_of(data: Any, meta: Mapping[str, Any]) -> Volume:
     ValueError
         With one sentence, when these axes do not run along those of the world.
     """
-    data = as_array(finest(data, meta))
+    data = finest(data, meta)
     shown = data[..., 0] if meta.get("rgb") else data
     extra = len(np.shape(shown)) - 3
     if extra > 0:
         meta = _last_three(meta, extra + 3)
-        shown = shown[(0,) * extra]
+        shown = as_array(shown, (0,) * extra)
     return volume_from_layer_data(shown, meta)
 
 

@@ -61,7 +61,8 @@ def test_nothing_is_read_until_it_is_needed() -> None:
     spy.reads.clear()
     volume = volume_from_layer(image)
     assert not spy.reads
-    block = np.asarray(volume.data[140:160, 140:160, 140:160])
+    block = volume.data[140:160, 140:160, 140:160]
+    assert isinstance(block, np.ndarray)
     assert block.shape == (20, 20, 20) and block.any()
     assert spy.voxels_read <= 8 * 50**3
 
@@ -93,3 +94,16 @@ def test_levels_on_disk_stay_there() -> None:
     volume = volume_from_layer(image)
     assert [it.data.shape[0] for it in (volume, *volume.coarser)] == [256, 128, 64]
     assert not any(spy.reads for spy in spies)
+
+
+def test_slices_and_turned_axes_of_what_is_not_in_memory() -> None:
+    """As networks for slices ask for them."""
+    spy = SpyArray((40, 50, 60), (16, 16, 16))
+    whole = spy[:, :, :]
+    blocks = volume_from_layer(Image(spy, contrast_limits=(0, 255))).data
+    assert blocks.chunks == ((16, 16, 8), (16, 16, 16, 2), (16, 16, 16, 12))
+    for axis, index in ((0, 20), (1, 26), (2, 31)):
+        np.testing.assert_array_equal(np.take(blocks, index, axis), whole.take(index, axis))
+    turned = np.flip(blocks.transpose((2, 0, 1)), 0)
+    np.testing.assert_array_equal(turned[10:14], np.flip(whole.transpose((2, 0, 1)), 0)[10:14])
+    np.testing.assert_array_equal(np.asarray(blocks), whole)
