@@ -32,7 +32,7 @@ class CursorText:
     """
 
     changed = Signal(str)
-    """The text, whenever it changes; empty outside the volume and in the 3D view."""
+    """The text, whenever it changes; empty outside the volume, and in 3D without an aim."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.text = ""
@@ -41,6 +41,7 @@ class CursorText:
         self._viewer = weakref.ref(viewer)
         self._announcing = False
         self._users = 0
+        self._aim: np.ndarray | None = None
         viewer.cursor.events.position.connect(self._on_moved)
         viewer.events.status.connect(self._on_status)
 
@@ -64,9 +65,21 @@ class CursorText:
             viewer.cursor.events.position.disconnect(self._on_moved)
             viewer.events.status.disconnect(self._on_status)
 
+    def aim(self, world: np.ndarray | None) -> None:
+        """Say in the 3D view what a click there would take: a position, None for nothing.
+
+        Along the last axes of the world; where the sliders stand along the others.
+        """
+        viewer, self._aim = self._viewer(), world
+        if viewer is not None and viewer.dims.ndisplay == 3:
+            before = self.text
+            self._on_moved()
+            if self.text != before and viewer.status:
+                viewer.events.status(value=viewer.status)
+
     def _on_moved(self) -> None:
         viewer = self._viewer()
-        text = "" if viewer is None else describe(viewer, self.image)
+        text = "" if viewer is None else describe(viewer, self.image, self._aim)
         if text != self.text:
             self.text = text
             self.changed.emit(text)
@@ -102,7 +115,14 @@ def follow(viewer: ViewerModel) -> CursorText:
     return found
 
 
-def describe(viewer: ViewerModel, image: Layer | None = None) -> str:
+def aim(viewer: ViewerModel, world: np.ndarray | None) -> None:
+    """See `CursorText.aim`; nothing happens where nobody listens."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    if id(viewer) in _FOLLOWED:
+        _FOLLOWED[id(viewer)].aim(world)
+
+
+def describe(viewer: ViewerModel, image: Layer | None = None, aim: np.ndarray | None = None) -> str:
     """Where the cursor is, such as "RAS 12.5, -3.0, 40.1 mm  ·  ijk 120, 88, 40".
 
     Of the active layer if it was read from NIfTI, else of `image`, else of the topmost visible
@@ -114,9 +134,14 @@ def describe(viewer: ViewerModel, image: Layer | None = None) -> str:
         Says where the cursor is.
     image
         The image that someone works on.
+    aim
+        Position that the cursor means in the 3D view; without one it is somewhere on a line.
     """
-    if viewer.dims.ndisplay != 2 or not viewer.mouse_over_canvas:
-        return ""  # in 3D the cursor is somewhere on a line of sight
+    world = np.array(viewer.cursor.position, float)
+    if viewer.dims.ndisplay == 3 and aim is not None:
+        world = np.array([*viewer.dims.point[: -len(aim)], *aim], float)
+    elif viewer.dims.ndisplay == 3 or not viewer.mouse_over_canvas:
+        return ""
     active = viewer.layers.selection.active
     visible = [layer for layer in reversed(viewer.layers) if layer.visible]
     layers = [layer for layer in (active, image, *visible) if isinstance(layer, Image | Labels)]
@@ -135,9 +160,9 @@ def describe(viewer: ViewerModel, image: Layer | None = None) -> str:
             source = fresh_source(layer_grid(layer))
         except ValueError:
             return ""
-    if len(viewer.cursor.position) < layer.ndim:
+    if len(world) < layer.ndim:
         return ""  # the layer is new, and the cursor has not moved since
-    position = np.asarray(layer.world_to_data(viewer.cursor.position), float)
+    position = np.asarray(layer.world_to_data(world), float)
     shown = [axis - (viewer.dims.ndim - layer.ndim) for axis in viewer.dims.displayed]
     across = [axis for axis in range(layer.ndim) if axis not in shown]
     position[across] = np.rint(position[across])  # the slice that is seen

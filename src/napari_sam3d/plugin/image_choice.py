@@ -85,6 +85,7 @@ class ImageChoice(QObject):
         self._later.start()
 
     def _on_layers(self) -> None:
+        self._session.sweep()
         self.refresh()
         if self._session.image is None:
             self.take(self.said.emit)

@@ -10,7 +10,7 @@ from napari.layers import Labels
 
 from napari_sam3d.plugin.layers import METADATA
 from napari_sam3d.plugin.objects import OBJECTS, Found, Object
-from napari_sam3d.plugin.prompt_layer import transform
+from napari_sam3d.plugin.placing import transform
 from napari_sam3d.volume import Volume, Window
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SHADES = 255
 """What is less than one shade of a screen above black cannot be seen."""
+_SAME = 1e-6
+"""Share of the contrast by which the same brightness differs along a ray."""
 
 
 def pick(
@@ -167,5 +169,6 @@ def _brightest(layer: Image, along: Samples) -> float | None:
     if str(layer.rendering) == "attenuated_mip":
         passed = along.step * np.cumsum(np.clip((shown - low) / (high - low), 0, 1))
         weakened = shown * np.exp(-layer.attenuation * (passed - 1))
-    i = int(np.argmax(weakened))
+    # not the highest by rounding alone, somewhere in what is equally bright
+    i = int(np.argmax(weakened >= weakened.max() - _SAME * (high - low)))
     return float(along.fractions[i]) if shown[i] > low + (high - low) / _SHADES else None

@@ -12,10 +12,14 @@ from napari.layers.base import ActionType
 from psygnal import Signal
 
 from napari_sam3d.plugin.clicking import Clicks
+from napari_sam3d.plugin.marks_layer import MarksLayer
+from napari_sam3d.plugin.placing import transform
+from napari_sam3d.plugin.tools import Tools
 from napari_sam3d.prompts import Box, Point, Scribble
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
 NAME = "SAM 3D prompts"
@@ -25,11 +29,11 @@ _COLORS = {"positive": "lime", "negative": "red"}
 
 
 class PromptLayer:
-    """Turns clicks into points, and points into a value.
+    """Turns the mouse into points, boxes and strokes, and points into a value.
 
     The layer has the transform of the image, so that its data are voxel coordinates. It stays a
-    stock Points layer: select, move and delete work as everywhere in napari. Only what a click in
-    add mode does is replaced, by `clicks`.
+    stock Points layer: select, move and delete work as everywhere in napari. Only what the left
+    button does in add mode is replaced, by `clicks`. A second layer, `marks`, shows the rest.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ class PromptLayer:
         Layer whose transform is copied.
     volume
         The same image; points outside its grid are refused.
+    viewer
+        In which boxes, strokes and what is aimed at are shown; None for nowhere.
 
     Attributes
     ----------
@@ -50,23 +56,19 @@ class PromptLayer:
         Why the model knows no points at all; empty when it does.
     no_box
         Why the model knows no box; empty when it does.
+    boxed, scribbled
+        Signals: the user drew a `Box`, or painted a `Scribble`.
     """
 
     edited = Signal()
     """The user added, moved, deleted or relabelled points."""
-    boxed = Signal(Box)
-    """The user drew a box."""
-    scribbled = Signal(Scribble)
-    """The user painted a stroke."""
     refused = Signal(str)
-    """A click that places nothing, and why."""
+    """What the user should know, such as why a click places nothing."""
 
-    def __init__(self, image: Image, volume: Volume) -> None:
-        self.positive = True
-        self.takes_negative = True
+    def __init__(self, image: Image, volume: Volume, viewer: ViewerModel | None = None) -> None:
+        self.positive = self.takes_negative = True
         self.no_clicks = self.no_box = ""
-        self._volume = volume
-        self._muted = False
+        self._volume, self._muted = volume, False
         self.layer = Points(
             ndim=3,
             name=NAME,
@@ -87,8 +89,33 @@ class PromptLayer:
         self.layer.events.data.connect(self._on_data)
         self.layer.events.features.connect(self._on_features)
         self.clicks = Clicks(self.layer, image)
-        self.clicks.clicked.connect(self._on_clicked)
-        self.clicks.missed.connect(self._on_missed)
+        self.clicks.missed.connect(self._on_refused)
+        self.marks = MarksLayer(viewer, self.layer, volume.grid.shape)
+        self._tools = Tools(
+            self.layer, self.clicks, self.marks, viewer, volume, self._kind, lambda: self.no_box
+        )
+        self._tools.pointed.connect(self.add)
+        self._tools.refused.connect(self._on_refused)
+        self.boxed, self.scribbled = self._tools.box.drawn, self._tools.scribble.drawn
+
+    @property
+    def tool(self) -> str:
+        """What the mouse does: "point", "box" or "scribble"."""
+        return self._tools.tool
+
+    @tool.setter
+    def tool(self, tool: str) -> None:
+        self._tools.tool = tool
+
+    @property
+    def box_axis(self) -> int:
+        """Across which the slice lay in which the last box was drawn."""
+        return self._tools.box.axis
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of this; those that show boxes and strokes are there only if needed."""
+        return (self.layer,) if self.marks.layer is None else (self.layer, self.marks.layer)
 
     def points(self) -> tuple[Point, ...]:
         """The points as they are in the layer, oldest first."""
@@ -104,7 +131,8 @@ class PromptLayer:
         box: Box | None = None,
         scribbles: Sequence[Scribble] = (),
     ) -> None:
-        """Put these points in place of those in the layer, without `edited`."""
+        """Put these in place of those that are shown, without `edited`."""
+        self.marks.show(box, scribbles)
         labels = [_LABELS[point.positive] for point in points]
         positions = np.array([point.position_voxel for point in points], float).reshape(-1, 3)
         self._muted = True
@@ -125,9 +153,10 @@ class PromptLayer:
         self.layer.mode = "add"
 
     def close(self) -> None:
-        """Leave a stock Points layer behind."""
+        """Leave stock layers behind, the one of boxes and strokes empty."""
         self.layer.mode = "pan_zoom"
-        self.clicks.close()
+        self._tools.close()
+        self.marks.close()
         self.layer.events.data.disconnect(self._on_data)
         self.layer.events.features.disconnect(self._on_features)
 
@@ -141,11 +170,14 @@ class PromptLayer:
         if not self._muted and len(self.layer.features) == len(self.layer.data):
             self.edited.emit()
 
-    def _on_clicked(self, voxel: np.ndarray, other: bool) -> None:
-        """Ctrl gives the other kind of point."""
-        self.add(voxel.tolist(), self.positive != other)
+    def _kind(self, other: bool) -> tuple[bool, str]:
+        """What a click means, with Ctrl and without, and why the model does not take it."""
+        positive = self.positive != other
+        if self.no_clicks or positive or self.takes_negative:
+            return positive, self.no_clicks
+        return positive, "This model takes positive points only."
 
-    def _on_missed(self, sentence: str) -> None:
+    def _on_refused(self, sentence: str) -> None:
         # not connected signal to signal: psygnal emits such a signal once, to learn its arguments
         self.refused.emit(sentence)
 
@@ -154,11 +186,9 @@ class PromptLayer:
         if not self._volume.grid.contains(position_voxel):
             self.refused.emit(f"That point is outside {self._volume.name}.")
             return
-        if self.no_clicks:
-            self.refused.emit(self.no_clicks)
-            return
-        if not positive and not self.takes_negative:
-            self.refused.emit("This model takes positive points only.")
+        sentence = self._kind(positive != self.positive)[1]
+        if sentence:
+            self.refused.emit(sentence)
             return
         label = _LABELS[positive]
         layer = self.layer
@@ -168,20 +198,3 @@ class PromptLayer:
         layer.current_symbol = _SYMBOLS[label]
         layer.add(position_voxel)
         layer.selected_data = set()
-
-
-def follow(layer: Layer, image: Image) -> None:
-    """Give a layer the transform of an image."""
-    for key, value in transform(image).items():
-        setattr(layer, key, value)
-
-
-def moves(image: Image) -> tuple:
-    """The events of an image that moves."""
-    return image.events.scale, image.events.translate, image.events.affine
-
-
-def transform(layer: Image) -> dict[str, Any]:
-    """What places a layer in the world, as keyword arguments for another layer."""
-    keys = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-    return {key: getattr(layer, key) for key in keys}

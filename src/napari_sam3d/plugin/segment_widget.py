@@ -25,6 +25,7 @@ from napari_sam3d.plugin.opening import choose_and_open, open_sample
 from napari_sam3d.plugin.overview import Overview
 from napari_sam3d.plugin.parts import Column, fold
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
+from napari_sam3d.plugin.prompt_tools import PromptTools
 from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
 from napari_sam3d.plugin.session import Session
@@ -86,6 +87,7 @@ class SegmentWidget(QWidget):
         beside.addWidget(self.images.native, stretch=1)
         beside.addWidget(self.guide.help)
         rows = [("Image", image), ("Model", self.model.row.native), ("", self.model.more)]
+        rows.append(("Tool", PromptTools(self.session)))
         self.controls = Controls(rows)
         start = fold("Start from a mask", self.start_from, "Go on from a mask that is there")
         hand = fold("Hand edits", self.hand, "What masks do where you have painted")

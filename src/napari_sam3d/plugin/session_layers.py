@@ -9,12 +9,14 @@ from napari.layers import Labels
 from psygnal import Signal
 
 from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.plugin.aiming import Pace
 from napari_sam3d.plugin.availability import no_box, no_clicks
-from napari_sam3d.plugin.clicking import LaterSlice
 from napari_sam3d.plugin.hand_watch import HandWatch
+from napari_sam3d.plugin.later_slice import LaterSlice
 from napari_sam3d.plugin.mask_layer import labels_with_objects, new_labels
 from napari_sam3d.plugin.objects import OBJECTS, Object
-from napari_sam3d.plugin.prompt_layer import PromptLayer, follow, moves
+from napari_sam3d.plugin.placing import follow, moves
+from napari_sam3d.plugin.prompt_layer import PromptLayer
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:
@@ -48,8 +50,9 @@ class SessionLayers:
         self.objects: dict[int, Object] = {}
         self.current = 1
         self.hand = HandWatch()
+        self.pace: Pace | None = None
         self._left_behind: list[Layer] = []
-        self._positive = True
+        self._positive, self._tool = True, "point"
         self.model = ""
         self._no_clicks, self._no_box, self._takes_negative = "", "", True
         self._slice = LaterSlice(viewer)
@@ -102,6 +105,13 @@ class SessionLayers:
         if self.prompt_layer is not None:
             self.prompt_layer.positive = positive
 
+    def set_tool(self, tool: str) -> None:
+        """What the mouse does in the viewer: "point", "box" or "scribble"."""
+        self._tool = tool
+        if self.prompt_layer is not None:
+            self.prompt_layer.tool = tool
+            self.arm()
+
     def set_model(self, spec: ModelSpec) -> None:
         """Which model is asked; clicks that it does not take are refused."""
         self.model = spec.name
@@ -140,7 +150,8 @@ class SessionLayers:
             for object_id, it in self.objects.items():
                 self.hand.show(self.labels, object_id, it.shown, None, self.objects)
         if self.prompt_layer is None:
-            self.prompt_layer = prompts = PromptLayer(image, volume)
+            self.sweep()
+            self.prompt_layer = prompts = PromptLayer(image, volume, self._viewer)
             self._instruct(prompts)
             self._watch(prompts)
             self._viewer.add_layer(prompts.layer)
@@ -154,9 +165,12 @@ class SessionLayers:
         prompts.refused.connect(self._on_refused)
         prompts.clicks.seen.connect(self._slice.show)
         prompts.clicks.refined = lambda: (self.labels, self.current)
+        if self.pace is not None:
+            prompts.clicks.aim.pace = self.pace
 
     def _instruct(self, prompts: PromptLayer) -> None:
         prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
+        prompts.tool = self._tool
         locked = self.why_locked(self.current)
         prompts.no_clicks, prompts.no_box = locked or self._no_clicks, locked or self._no_box
 
@@ -173,7 +187,7 @@ class SessionLayers:
     def _leave_image(self, keep_points: bool = False) -> None:
         if self.prompt_layer is not None:
             self.prompt_layer.close()
-            self._left_behind.append(self.prompt_layer.layer)
+            self._left_behind += self.prompt_layer.layers
         if self.image is not None:
             self.image.events.data.disconnect(self._on_image_data)
             for event in moves(self.image):
@@ -181,7 +195,12 @@ class SessionLayers:
         self.image = self.volume = self.labels = self.prompt_layer = None
         self.hand.follow(None)
         self.objects, self.current = {}, 1
-        while self._left_behind and not keep_points:
+        if not keep_points:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the layers that were only kept because napari was removing others."""
+        while self._left_behind:
             layer = self._left_behind.pop()
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -224,6 +243,7 @@ class SessionLayers:
             self.notice.emit("The mask layer was removed; the next mask brings it back.")
         elif self.prompt_layer is not None and self.prompt_layer.layer == layer:
             self.prompt_layer.close()
+            self._left_behind += self.prompt_layer.layers
             self.prompt_layer = None
             self.notice.emit("The prompt layer was removed; New object or Undo brings it back.")
 

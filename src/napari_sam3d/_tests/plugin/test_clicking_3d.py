@@ -11,14 +11,17 @@ from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
 from napari_sam3d._tests.plugin.view3d import (
     PLACE,
     SHAPE,
-    canvas_of,
+    drag,
     hover,
     look_along,
     mouse,
     pixel_of,
+    press,
+    release,
     scene,
 )
-from napari_sam3d.plugin.clicking import LaterSlice
+from napari_sam3d.plugin.cursor import describe
+from napari_sam3d.plugin.later_slice import LaterSlice
 from napari_sam3d.plugin.layers import volume_from_layer
 from napari_sam3d.plugin.prompt_layer import PromptLayer
 from napari_sam3d.plugin.segment_widget import SegmentWidget
@@ -123,19 +126,39 @@ def test_of_several_images_the_chosen_one_is_clicked(viewer, image, dock, qtbot)
     assert min(voxel) == 0 or max(voxel) == 29  # a face of the other
 
 
-def test_a_ring_follows_the_cursor_over_what_can_be_clicked(viewer, image, dock, qtbot) -> None:
-    layers = list(viewer.layers)
+def dot(dock) -> list[float]:
+    """The voxel at which a dot is drawn, and the colour of it; empty without one."""
+    marks = dock.session.prompt_layer.marks.layer
+    if marks is None or not len(marks.data):
+        return []
+    world = marks.data_to_world((marks.data[:, 0] + marks.data[:, 1] / 2).mean(0))
+    voxel = np.round(dock.session.prompt_layer.layer.world_to_data(world), 2)
+    return [*voxel.tolist(), *marks.edge_color[0, :2].tolist()]
+
+
+def test_a_dot_shows_what_a_click_would_take(viewer, image, dock, qtbot) -> None:
     hover(viewer, pixel_of(viewer, image, FIRST))
-    qtbot.waitUntil(lambda: viewer.cursor.style == "circle")
-    assert viewer.cursor.size * viewer.scene.camera.zoom == pytest.approx(12)
+    qtbot.waitUntil(lambda: dot(dock) == [*FIRST, 0, 1])
+    assert viewer.layers.selection.active == dock.session.prompt_layer.layer
+    said = dock.cursor.text()
+    assert said == describe(viewer, image, np.array(image.data_to_world(FIRST)))
     hover(viewer, (3, 3))
-    qtbot.waitUntil(lambda: viewer.cursor.style == "crosshair")
+    qtbot.waitUntil(lambda: not dot(dock))
+    assert not dock.cursor.text()
+    dock.session.set_positive(False)
+    hover(viewer, pixel_of(viewer, image, SECOND))
+    qtbot.waitUntil(lambda: dot(dock) == [*SECOND, 1, 0])
+    x, y = pixel_of(viewer, image, SECOND)
+    press(viewer, (x, y))
+    assert not dot(dock)
+    drag(viewer, (x + 30, y))
+    release(viewer, (x + 30, y))
+    assert not dot(dock) and not points(dock)
     hover(viewer, pixel_of(viewer, image, FIRST))
-    qtbot.waitUntil(lambda: viewer.cursor.style == "circle")
+    qtbot.waitUntil(lambda: bool(dot(dock)))
+    viewer.layers.selection.active = image  # a click would move the view
+    assert not dot(dock)
     viewer.dims.ndisplay = 2
-    hover(viewer, tuple(n // 2 for n in canvas_of(viewer).size))
-    qtbot.waitUntil(lambda: viewer.cursor.style == "crosshair")
-    assert list(viewer.layers) == layers
 
 
 def test_everything_is_given_back() -> None:

@@ -85,15 +85,35 @@ def mouse(
     modifier: str = "NoModifier",
 ) -> None:
     """A real press at a pixel, moves over the others, and a release at the last."""
+    press(viewer, pixel, button, modifier)
+    for at in more:
+        drag(viewer, at, button, modifier)
+    release(viewer, (pixel, *more)[-1], button, modifier)
+
+
+def press(viewer: Any, pixel: Any, button="LeftButton", modifier="NoModifier") -> None:
+    _at(viewer, "mousePress", pixel, button, modifier)
+
+
+def release(
+    viewer: Any, pixel: tuple[int, int], button="LeftButton", modifier="NoModifier"
+) -> None:
+    _at(viewer, "mouseRelease", pixel, button, modifier)
+
+
+def drag(viewer: Any, pixel: Any, button="LeftButton", modifier="NoModifier") -> None:
+    from qtpy.QtCore import Qt
+
+    which, held = getattr(Qt.MouseButton, button), getattr(Qt.KeyboardModifier, modifier)
+    hover(viewer, pixel, which, held)
+
+
+def _at(viewer: Any, do: str, pixel: tuple[int, int], button: str, modifier: str) -> None:
     from qtpy.QtCore import QPoint, Qt
     from qtpy.QtTest import QTest
 
-    native = canvas_of(viewer).native
     which, held = getattr(Qt.MouseButton, button), getattr(Qt.KeyboardModifier, modifier)
-    QTest.mousePress(native, which, held, QPoint(*pixel))
-    for at in more:
-        hover(viewer, at, which, held)
-    QTest.mouseRelease(native, which, held, QPoint(*(pixel, *more)[-1]))
+    getattr(QTest, do)(canvas_of(viewer).native, which, held, QPoint(*pixel))
 
 
 def hover(viewer: Any, pixel: tuple[int, int], button: Any = None, held: Any = None) -> None:
