@@ -152,11 +152,11 @@ class Controls(QWidget):
         if share is not None:
             self.busy.setValue(round(_STEPS * share))
 
-    def set_takes(self, clicks: bool, negative: bool) -> None:
-        """Grey out the points that a model does not know."""
+    def set_takes(self, clicks: bool, negative: bool, box: bool) -> None:
+        """Grey out what means nothing to a model."""
         self.positive.setEnabled(clicks)
         self.negative.setEnabled(negative)
-        self.auto.setEnabled(clicks)
+        self.auto.setEnabled(clicks or box)
         if not negative:
             self.positive.setChecked(True)
 

@@ -24,8 +24,8 @@ class Progress:
         There is an image to segment.
     obstacle
         Why the model cannot be asked yet; empty when it can.
-    takes_clicks
-        The model is told by points where the object is.
+    no_clicks
+        What to do with a model that takes no clicks; empty for the others.
     prompts
         How much was said about the current object.
     masks
@@ -34,7 +34,7 @@ class Progress:
 
     has_image: bool = False
     obstacle: str = ""
-    takes_clicks: bool = True
+    no_clicks: str = ""
     prompts: int = 0
     masks: int = 0
 
@@ -50,10 +50,10 @@ def advice(at: Progress) -> str:
         return "Open a 3D image, or try a sample."
     if at.obstacle:
         return at.obstacle
-    if not at.masks and not at.takes_clicks:
-        return "Press Segment: this model needs no clicks."
     if not at.masks and at.prompts:
         return "Its mask appears in a moment."
+    if not at.masks and at.no_clicks:
+        return at.no_clicks
     if not at.masks:
         return "Click on the object, in a slice or in the 3D view."
     return (

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.plugin.autosave import Autosave
-from napari_sam3d.plugin.availability import obstacle, takes_clicks
+from napari_sam3d.plugin.availability import no_clicks, obstacle
 from napari_sam3d.plugin.controls import Controls, State
 from napari_sam3d.plugin.cursor import follow
 from napari_sam3d.plugin.exporting import ask_and_save
@@ -188,7 +188,8 @@ class SegmentWidget(QWidget):
 
     def _show_model(self, spec: ModelSpec) -> None:
         self.session.set_model(spec)
-        self.controls.set_takes(takes_clicks(spec), "background" in spec.prompts)
+        takes = ("foreground" in spec.prompts, "background" in spec.prompts, "box" in spec.prompts)
+        self.controls.set_takes(*takes)
         self._obstacle = obstacle(spec)
 
     def _on_busy(self, busy: bool) -> None:
@@ -268,8 +269,8 @@ class SegmentWidget(QWidget):
             Progress(
                 has_image=session.image is not None,
                 obstacle=self._obstacle,
-                takes_clicks=takes_clicks(self.model.spec),
-                prompts=len(session.object.prompts.points),
+                no_clicks=no_clicks(self.model.spec),
+                prompts=len(session.object.prompts.parts),
                 masks=sum(it.shown is not None for it in session.objects.values()),
             )
         )
