@@ -12,6 +12,7 @@ from napari_sam3d.plugin.layers import volume_from_layer
 from napari_sam3d.plugin.marks import Cut, box_lines, dot_lines, single_voxels, stroke_lines
 from napari_sam3d.plugin.prompt_layer import PromptLayer
 from napari_sam3d.plugin.scribble_tool import ScribbleTool, between
+from napari_sam3d.plugin.session import Session
 from napari_sam3d.prompts import Box, Point, Scribble
 from napari_sam3d.volume import Grid
 
@@ -211,3 +212,29 @@ def test_without_a_viewer_nothing_is_drawn() -> None:
     assert prompts.layers == (prompts.layer,)
     with pytest.raises(ValueError, match=r"no tool 'pen'; there are point, box, scribble\."):
         prompts.tool = "pen"
+
+
+def test_all_layers_are_removed_at_once(viewer) -> None:
+    session = Session(viewer)
+    session.set_image(viewer.add_image(np.zeros((24, 60, 60), np.float32), name="ct"))
+    session.set_box(BOX)
+    assert len(viewer.layers) == 4
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    session.sweep()
+    assert not viewer.layers and session.image is None
+
+
+def test_in_a_series_the_marks_lie_in_the_volume(viewer) -> None:
+    series = viewer.add_image(np.zeros((5, 24, 60, 60), np.float32), scale=(1, 3, 0.8, 0.8))
+    image = Image(series.data[0], scale=(3, 0.8, 0.8))
+    prompts = PromptLayer(image, volume_from_layer(image), viewer)
+    viewer.add_layer(prompts.layer)
+    prompts.show((), BOX)
+    for axis, order in enumerate(((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))):
+        viewer.dims.order = order
+        viewer.dims.set_point(range(4), series.data_to_world((3, 9, 30, 30)))
+        drawn = voxels_drawn(prompts)
+        assert len(drawn) == 4 and np.allclose(drawn[..., axis], (9, 30, 30)[axis])
+    viewer.dims.order = (1, 2, 0, 3)  # time and columns: a box is no rectangle there
+    assert len(prompts.marks.layer.data) == 0
