@@ -180,21 +180,43 @@ def recut(
     """
     if not prediction.graded:
         return finish(unfinished(prediction), grid, prompts, settings)
-    logits, threshold = torch.from_numpy(prediction.logits), settings.threshold
-    if prediction.views:  # which were put together as probabilities
-        values, cut, outside = torch.sigmoid(logits), threshold, 0.0
-    else:
-        values, cut, outside = logits, float(np.log(threshold / (1 - threshold))), -20.0
+    values, cut, outside = _values(prediction, settings.threshold)
     mask, window = paste(values, prediction.patch, grid, cut, outside)
     return finish(replace(prediction, mask=mask, window=window), grid, prompts, settings)
+
+
+def probability(prediction: Prediction, grid: Grid) -> tuple[np.ndarray, Window]:
+    """How likely voxels belong to the object (float16, 0 to 1), where that is a percent or more.
+
+    Parameters
+    ----------
+    prediction
+        A graded one.
+    grid
+        Of its volume.
+
+    Returns
+    -------
+    tuple
+        A block, and the window of `grid` that it fills.
+    """
+    values, cut, outside = _values(prediction, 0.01)
+    block, window = _block(values, prediction.patch, grid, cut, outside)
+    return (block if prediction.views else torch.sigmoid(block)).half().numpy(), window
+
+
+def _values(prediction: Prediction, threshold: float) -> tuple[Tensor, float, float]:
+    """What is interpolated, the value of a probability, and the one beyond the patch."""
+    logits = torch.from_numpy(prediction.logits)
+    if prediction.views:  # which were put together as probabilities
+        return torch.sigmoid(logits), threshold, 0.0
+    return logits, float(np.log(threshold / (1 - threshold))), -20.0
 
 
 def paste(
     values: Tensor, patch: Grid, grid: Grid, cut: float, outside: float
 ) -> tuple[np.ndarray, Window]:
     """The mask (bool) on the voxels of `grid`, and the window of `grid` it fills.
-
-    Only the block that holds foreground is interpolated.
 
     Parameters
     ----------
@@ -207,15 +229,22 @@ def paste(
     outside
         Value beyond the patch.
     """
+    block, window = _block(values, patch, grid, cut, outside)
+    return (block > cut).numpy(), window
+
+
+def _block(
+    values: Tensor, patch: Grid, grid: Grid, cut: float, outside: float
+) -> tuple[Tensor, Window]:
+    """The values on the voxels of `grid`, only about those above `cut`; see `paste`."""
     inside = np.argwhere((values > cut).cpu().numpy())
     if len(inside) == 0:
-        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
+        return torch.zeros(0, 0, 0), (slice(0, 0),) * 3
     reach = np.stack([inside.min(0) - 1.0, inside.max(0) + 1.0])
     corners = grid.to_voxel(patch.to_world(reach))
     start = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
     stop = np.clip(np.ceil(corners.max(0)).astype(int) + 1, start, grid.shape)
     z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
     if min(stop - start) == 0:
-        return np.zeros((0, 0, 0), bool), (slice(0, 0),) * 3
-    block = resample(values, patch, grid.window((z, y, x)), fill=outside)
-    return (block > cut).cpu().numpy(), (z, y, x)
+        return torch.zeros(0, 0, 0), (slice(0, 0),) * 3
+    return resample(values, patch, grid.window((z, y, x)), fill=outside).cpu(), (z, y, x)

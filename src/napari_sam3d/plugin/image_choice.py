@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam3d.plugin.parts import keep_narrow
+from napari_sam3d.plugin.probability import PROBABILITY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -78,7 +79,8 @@ class ImageChoice(QObject):
             self.box.value = self._session.image
 
     def _images(self, *_: Any) -> list[Image]:
-        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        layers = (layer for layer in self._viewer.layers if isinstance(layer, Image))
+        return [layer for layer in layers if PROBABILITY not in layer.metadata]
 
     def _on_layers_event(self, *_: Any) -> None:
         # napari is in the middle of a change: look at the result, not at the way

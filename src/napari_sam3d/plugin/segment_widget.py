@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.plugin.autosave import Autosave
-from napari_sam3d.plugin.availability import no_clicks, obstacle
+from napari_sam3d.plugin.availability import obstacle, takes_clicks
 from napari_sam3d.plugin.controls import Controls, State
 from napari_sam3d.plugin.cursor import follow
 from napari_sam3d.plugin.exporting import ask_and_save
@@ -24,8 +24,8 @@ from napari_sam3d.plugin.model_choice import ModelChoice
 from napari_sam3d.plugin.opening import choose_and_open, open_sample
 from napari_sam3d.plugin.overview import Overview
 from napari_sam3d.plugin.parts import Column, fold
+from napari_sam3d.plugin.probability import ProbabilityLayer
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
-from napari_sam3d.plugin.prompt_tools import PromptTools
 from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
 from napari_sam3d.plugin.session import Session
@@ -62,6 +62,7 @@ class SegmentWidget(QWidget):
         self.hand = HandControls(self.session)
         self.start_from = StartFrom(napari_viewer, self.session)
         self.overview = Overview(self.session)
+        self.probability = ProbabilityLayer(self.session, napari_viewer)
         self.files = FileControls()
         self._lay_out()
         self._cursor_text = follow(napari_viewer).join()
@@ -87,7 +88,6 @@ class SegmentWidget(QWidget):
         beside.addWidget(self.images.native, stretch=1)
         beside.addWidget(self.guide.help)
         rows = [("Image", image), ("Model", self.model.row.native), ("", self.model.more)]
-        rows.append(("Tool", PromptTools(self.session)))
         self.controls = Controls(rows)
         start = fold("Start from a mask", self.start_from, "Go on from a mask that is there")
         hand = fold("Hand edits", self.hand, "What masks do where you have painted")
@@ -97,6 +97,7 @@ class SegmentWidget(QWidget):
                 self.guide,
                 self.controls,
                 self.model.threshold,
+                self.probability,
                 self.model.finishing,
                 start,
                 hand,
@@ -124,6 +125,7 @@ class SegmentWidget(QWidget):
         self.hand.teardown()
         self.start_from.teardown()
         self.overview.stop()
+        self.probability.close_layer()
         self.image.close()
         self._keys.close()
         self._cursor_text.changed.disconnect(self._show_cursor)
@@ -164,7 +166,8 @@ class SegmentWidget(QWidget):
         self.files.save_prompts_requested.connect(self._prompts(ask_and_save_prompts))
         self.files.load_prompts_requested.connect(self._prompts(ask_and_load_prompts))
         self._cursor_text.changed.connect(self._show_cursor)
-        for part in (self.image, self.model, self.start_from, self.overview, runner, keeper):
+        parts = (self.image, self.model, self.start_from, self.probability, self.overview)
+        for part in (*parts, runner, keeper):
             part.said.connect(self._say)
         for part in (self.image, self.start_from, self.overview, runner, keeper):
             part.refused.connect(self._refuse)
@@ -188,8 +191,7 @@ class SegmentWidget(QWidget):
 
     def _show_model(self, spec: ModelSpec) -> None:
         self.session.set_model(spec)
-        takes = ("foreground" in spec.prompts, "background" in spec.prompts, "box" in spec.prompts)
-        self.controls.set_takes(*takes)
+        self.controls.set_takes(takes_clicks(spec), "background" in spec.prompts)
         self._obstacle = obstacle(spec)
 
     def _on_busy(self, busy: bool) -> None:
@@ -269,8 +271,8 @@ class SegmentWidget(QWidget):
             Progress(
                 has_image=session.image is not None,
                 obstacle=self._obstacle,
-                no_clicks=no_clicks(self.model.spec),
-                prompts=len(session.object.prompts.parts),
+                takes_clicks=takes_clicks(self.model.spec),
+                prompts=len(session.object.prompts.points),
                 masks=sum(it.shown is not None for it in session.objects.values()),
             )
         )
