@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.plugin.autosave import Autosave
-from napari_sam3d.plugin.availability import obstacle, takes_clicks
+from napari_sam3d.plugin.availability import no_clicks, obstacle
 from napari_sam3d.plugin.controls import Controls, State
 from napari_sam3d.plugin.cursor import follow
 from napari_sam3d.plugin.exporting import ask_and_save
@@ -26,6 +26,7 @@ from napari_sam3d.plugin.overview import Overview
 from napari_sam3d.plugin.parts import Column, fold
 from napari_sam3d.plugin.probability import ProbabilityLayer
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
+from napari_sam3d.plugin.prompt_tools import PromptTools
 from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
 from napari_sam3d.plugin.session import Session
@@ -88,6 +89,7 @@ class SegmentWidget(QWidget):
         beside.addWidget(self.images.native, stretch=1)
         beside.addWidget(self.guide.help)
         rows = [("Image", image), ("Model", self.model.row.native), ("", self.model.more)]
+        rows.append(("Tool", PromptTools(self.session)))
         self.controls = Controls(rows)
         start = fold("Start from a mask", self.start_from, "Go on from a mask that is there")
         hand = fold("Hand edits", self.hand, "What masks do where you have painted")
@@ -191,7 +193,8 @@ class SegmentWidget(QWidget):
 
     def _show_model(self, spec: ModelSpec) -> None:
         self.session.set_model(spec)
-        self.controls.set_takes(takes_clicks(spec), "background" in spec.prompts)
+        takes = ("foreground" in spec.prompts, "background" in spec.prompts, "box" in spec.prompts)
+        self.controls.set_takes(*takes)
         self._obstacle = obstacle(spec)
 
     def _on_busy(self, busy: bool) -> None:
@@ -271,8 +274,8 @@ class SegmentWidget(QWidget):
             Progress(
                 has_image=session.image is not None,
                 obstacle=self._obstacle,
-                takes_clicks=takes_clicks(self.model.spec),
-                prompts=len(session.object.prompts.points),
+                no_clicks=no_clicks(self.model.spec),
+                prompts=len(session.object.prompts.parts),
                 masks=sum(it.shown is not None for it in session.objects.values()),
             )
         )
