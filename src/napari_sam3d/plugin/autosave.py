@@ -179,7 +179,8 @@ class Autosave:
     def _attach(self) -> None:
         """Begin with another image, or none."""
         session = self._session
-        other = session.image is not self._image
+        steps = [it and it.step for it in (session.volume, self._volume)]
+        other = session.image is not self._image or steps[0] != steps[1]
         self._image, self._volume = session.image, session.volume
         self._end()
         if session.image is None or session.volume is None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
 
+from napari_sam3d.plugin.frames import STEP, step_title
 from napari_sam3d.plugin.layers import METADATA
 from napari_sam3d.plugin.objects import OBJECTS, Found, Object
 from napari_sam3d.plugin.placing import transform
+from napari_sam3d.plugin.voxels import widened
 from napari_sam3d.volume import Volume, Window
 
 if TYPE_CHECKING:
@@ -30,22 +33,41 @@ def new_labels(image: Image, volume: Volume) -> Labels:
 
     It is uint8, which napari shows without converting the whole volume at each refresh.
     """
-    metadata = dict(image.metadata)
+    metadata = {**image.metadata, STEP: volume.step} if volume.step else dict(image.metadata)
     if METADATA in metadata:  # whatever the image is, these labels are not in its file
         metadata[METADATA] = {**metadata[METADATA], "is_labels": False}
     return Labels(
-        np.zeros(volume.grid.shape, np.uint8),
-        name=f"{image.name}_seg",
+        no_labels(volume),
+        name=f"{image.name}_seg{step_title(volume.step)}",
         opacity=0.6,
         metadata=metadata,
         **transform(image),
     )
 
 
+def no_labels(volume: Volume) -> np.ndarray:
+    """Zeros on a volume, which take address space for all of them, and memory where written to.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when there is no room for them.
+    """
+    try:
+        return np.zeros(volume.grid.shape, np.uint8)
+    except MemoryError as error:
+        size = math.prod(volume.grid.shape) / 1e9
+        raise ValueError(
+            f"{volume.name} is too large: its masks would need {size:.3g} GB of memory; crop it, "
+            "or use a coarser level of it as a layer."
+        ) from error
+
+
 def same_place(labels: Labels, image: Image, volume: Volume) -> bool:
     """Whether a Labels layer has the voxels of an image, at the same places."""
+    placed = transform(image)
     return tuple(labels.data.shape) == volume.grid.shape and all(
-        np.allclose(getattr(labels, key), getattr(image, key)) for key in ("scale", "translate")
+        np.allclose(getattr(labels, key), placed[key]) for key in ("scale", "translate")
     )
 
 
@@ -55,7 +77,10 @@ def labels_with_objects(
     """The last Labels layer on an image that an earlier session left, with its objects."""
     for layer in layers:
         kept = layer.metadata.get(OBJECTS) if isinstance(layer, Labels) else None
-        if kept and same_place(layer, image, volume):
+        if kept is None or layer.metadata.get(STEP, ()) != volume.step:
+            continue
+        # a step is come back to, also before there is an object
+        if (kept or volume.step) and same_place(layer, image, volume):
             return layer, kept
     return None
 
@@ -152,4 +177,4 @@ def write_mask(
 def make_room(labels: Labels, object_id: int) -> None:
     """Widen the dtype of the layer when an id does not fit."""
     if object_id > np.iinfo(labels.data.dtype).max:
-        labels.data = labels.data.astype(np.min_scalar_type(object_id))
+        labels.data = widened(labels.data, np.min_scalar_type(object_id))

@@ -11,9 +11,10 @@ from psygnal import Signal
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.plugin.aiming import Pace
 from napari_sam3d.plugin.availability import no_box, no_clicks
+from napari_sam3d.plugin.frames import Frames
 from napari_sam3d.plugin.hand_watch import HandWatch
 from napari_sam3d.plugin.later_slice import LaterSlice
-from napari_sam3d.plugin.mask_layer import labels_with_objects, new_labels
+from napari_sam3d.plugin.mask_layer import labels_with_objects, new_labels, no_labels
 from napari_sam3d.plugin.objects import OBJECTS, Object
 from napari_sam3d.plugin.placing import follow, moves
 from napari_sam3d.plugin.prompt_layer import PromptLayer
@@ -42,7 +43,10 @@ class SessionLayers:
         self, viewer: ViewerModel, to_volume: Callable[[Image], Volume] | None = None
     ) -> None:
         self._viewer = viewer
-        self._to_volume = to_volume or _volume_from_layer
+        self._frames = Frames(viewer)
+        self._frames.moved.connect(self._on_step)
+        self._off_step = ""
+        self._to_volume = to_volume or self._frames.volume_of
         self.image: Image | None = None
         self.volume: Volume | None = None
         self.labels: Labels | None = None
@@ -88,12 +92,15 @@ class SessionLayers:
         if image is not None and self.image is not None and image == self.image:
             return
         volume = None if image is None else self._to_volume(image)
+        if volume is not None:
+            no_labels(volume)
         self._leave_image()
         self.image, self.volume = image, volume
         if image is not None:
             image.events.data.connect(self._on_image_data)
             for event in moves(image):
                 event.connect(self._on_image_moved)
+            self._frames.follow(image)
             self._adopt_labels()
             self.ensure_layers()
         self.changed.emit()
@@ -130,6 +137,7 @@ class SessionLayers:
         """Remove the prompt layer and every callback; masks stay, and so do their prompts."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._slice.close()
+        self._frames.close()
         self._leave_image()
 
     def require_image(self) -> tuple[Image, Volume]:
@@ -171,8 +179,8 @@ class SessionLayers:
     def _instruct(self, prompts: PromptLayer) -> None:
         prompts.positive, prompts.takes_negative = self._positive, self._takes_negative
         prompts.tool = self._tool
-        locked = self.why_locked(self.current)
-        prompts.no_clicks, prompts.no_box = locked or self._no_clicks, locked or self._no_box
+        refused = self._off_step or self.why_locked(self.current)
+        prompts.no_clicks, prompts.no_box = refused or self._no_clicks, refused or self._no_box
 
     def _adopt_labels(self) -> None:
         """Go on with the objects of a Labels layer that an earlier session left."""
@@ -181,8 +189,9 @@ class SessionLayers:
         left = labels_with_objects(reversed(self._viewer.layers), image, volume)
         if left is not None:
             self.labels, self.objects = left
-            self.hand.follow(self.labels)
-            self.current = max(self.objects)
+            self.current = max(self.objects, default=1)
+            self._frames.return_to(self.labels)
+        self.hand.follow(self.labels)
 
     def _leave_image(self, keep_points: bool = False) -> None:
         if self.prompt_layer is not None:
@@ -192,6 +201,8 @@ class SessionLayers:
             self.image.events.data.disconnect(self._on_image_data)
             for event in moves(self.image):
                 event.disconnect(self._on_image_moved)
+        self._frames.follow(None)
+        self._off_step = ""
         self.image = self.volume = self.labels = self.prompt_layer = None
         self.hand.follow(None)
         self.objects, self.current = {}, 1
@@ -219,6 +230,27 @@ class SessionLayers:
             self.notice.emit(str(error))
             self.changed.emit()
 
+    def _on_step(self) -> None:
+        """Work on the volume at which the sliders stand; what was done at others stays there."""
+        if self.labels is None and self.used():
+            self.ensure_layers()  # it is where they are found again
+        if self.labels is not None:
+            self._frames.leave(self.labels)
+        try:
+            self.volume = self._to_volume(self.image)
+        except ValueError as error:
+            self._off_step = str(error)
+            self.notice.emit(self._off_step)
+        else:
+            self._off_step = ""
+            self._adopt_labels()
+        if self.prompt_layer is not None:
+            self._instruct(self.prompt_layer)
+            said = self.object.prompts
+            self.prompt_layer.show(said.points, said.box, said.scribbles)
+        self.changed.emit()
+        self.prompts_changed.emit()
+
     def _on_image_moved(self) -> None:
         """Move the other layers along."""
         try:
@@ -226,7 +258,8 @@ class SessionLayers:
         except ValueError as error:
             self.notice.emit(str(error))
             return
-        for layer in (self.labels, self.prompt_layer and self.prompt_layer.layer):
+        prompts = self.prompt_layer and self.prompt_layer.layer
+        for layer in (self.labels, prompts, *self._frames.left):
             if layer is not None:
                 follow(layer, self.image)
 
@@ -246,9 +279,3 @@ class SessionLayers:
             self._left_behind += self.prompt_layer.layers
             self.prompt_layer = None
             self.notice.emit("The prompt layer was removed; New object or Undo brings it back.")
-
-
-def _volume_from_layer(layer: Image) -> Volume:
-    from napari_sam3d.plugin.layers import volume_from_layer
-
-    return volume_from_layer(layer)

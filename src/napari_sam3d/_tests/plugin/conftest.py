@@ -141,7 +141,7 @@ def canvas_click(viewer: Any, voxel: tuple[float, ...], layer: Any, *, control: 
     # which pixel shows a voxel is not public; the plugin itself never asks
     canvas = getattr(viewer, "__wrapped__", viewer).window._qt_viewer.canvas
     if viewer.dims.ndisplay == 2:
-        viewer.dims.set_point(range(3), layer.data_to_world(voxel))
+        viewer.dims.set_point(range(layer.ndim), layer.data_to_world(voxel))
     at = (canvas.view.transform * canvas.view.scene.transform).map(
         np.array(layer.data_to_world(voxel))[list(viewer.dims.displayed)][::-1]
     )

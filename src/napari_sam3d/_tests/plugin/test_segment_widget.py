@@ -172,7 +172,6 @@ def test_a_model_that_fails_is_one_notification(viewer, image, dock, loader, qtb
     [
         ((16, 16), False, "bad has 2 dimensions"),
         ((8, 16, 16, 3), True, "bad is a colour image"),
-        ((2, 8, 16, 16), False, "bad has 4 dimensions"),
     ],
 )
 def test_an_unfit_image_is_one_sentence_and_nothing_is_lost(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -14,6 +17,7 @@ from napari_sam3d.plugin.objects import Object
 from napari_sam3d.plugin.session import Session
 from napari_sam3d.prompts import Point, Prompts, Said
 from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Volume
 
 SHAPE = (20, 24, 28)
 SCALE, TRANSLATE = (3.0, 1.0, 0.5), (-10.0, 5.0, 2.0)
@@ -326,7 +330,6 @@ def test_a_second_session_goes_on_where_the_first_stopped(viewer, session) -> No
     [
         (Image(np.zeros((8, 8)), name="flat"), "flat has 2 dimensions"),
         (Image(np.zeros((8, 8, 8, 3)), rgb=True, name="colour"), "colour is a colour image"),
-        (Image(np.zeros((2, 8, 8, 8)), name="film"), "film has 4 dimensions"),
         (Image(np.zeros((8, 8, 8)), name="tilted", rotate=(10, 0, 0)), "tilted is rotated"),
     ],
 )
@@ -414,3 +417,14 @@ def test_masks_never_count_as_read_from_a_label_file(viewer) -> None:
     session.set_image(image)
     assert session.labels.metadata["napari_sam3d"] == {**source, "is_labels": False}
     assert image.metadata["napari_sam3d"]["is_labels"]
+
+
+def test_an_image_whose_masks_no_memory_holds_is_refused(viewer, session) -> None:
+    huge = (10**6, 10**6, 10**6)
+    volume = Volume(da.zeros(huge, chunks=10**6, dtype=np.uint8), Grid.from_spacing(huge, (1,) * 3))
+    image = viewer.add_image(np.zeros(SHAPE), name="huge")
+    session._to_volume = lambda layer: replace(volume, name=layer.name)
+    before, layers = session.image, len(viewer.layers)
+    with pytest.raises(ValueError, match="huge is too large: its masks would need 1e\\+09 GB"):
+        session.set_image(image)
+    assert session.image is before and len(viewer.layers) == layers
