@@ -101,8 +101,8 @@ class SegmentWidget(QWidget):
                 self.model.threshold,
                 self.probability,
                 self.model.finishing,
-                start,
                 hand,
+                start,
                 self.overview,
                 self.files,
             ]
@@ -150,6 +150,7 @@ class SegmentWidget(QWidget):
         self.model.weights_added.connect(runner.worker.forget)
         self.model.add_requested.connect(self._guarded(self._on_add_weights))
         session.changed.connect(self._show_state)
+        session.mask_changed.connect(self._show_progress)
         session.notice.connect(self._say)
         controls.positive_changed.connect(session.set_positive)
         controls.object_chosen.connect(self._guarded(session.select))
@@ -268,7 +269,7 @@ class SegmentWidget(QWidget):
         self._cursor_text.image = session.image
         self._show_progress()
 
-    def _show_progress(self) -> None:
+    def _show_progress(self, *_: int) -> None:
         session = self.session
         self.guide.set_progress(
             Progress(

@@ -79,7 +79,7 @@ def shown(dock: Any, *kinds: type) -> list[QWidget]:
         w
         for w in widgets
         if not isinstance(w, QScrollBar)
-        and not any(isinstance(above, whole) for above in parents(w, dock))
+        and not any(isinstance(above, whole) or is_folded(above, w) for above in parents(w, dock))
     ]
 
 
@@ -88,6 +88,12 @@ def parents(widget: QWidget, top: QWidget) -> Iterator[QWidget]:
     while above is not None and above != top:
         yield above
         above = above.parentWidget()
+
+
+def is_folded(above: QWidget, widget: QWidget) -> bool:
+    """Whether a widget is in a fold that is closed; its title is not."""
+    closed = isinstance(above, QCollapsible) and not above.isExpanded()
+    return closed and widget != above.toggleButton()
 
 
 def name(widget: QWidget) -> str:
@@ -127,7 +133,8 @@ def test_everything_has_a_tooltip(dock, qtbot) -> None:
     for table in dock.findChildren(QTableWidget):
         header = [table.horizontalHeaderItem(n) for n in range(table.columnCount())]
         assert [item.text() for item in header if not item.toolTip()] == []
-    actions = [a for menu in dock.findChildren(QMenu) for a in menu.actions()]
+    menus = dock.findChildren(QMenu)
+    actions = [a for menu in menus for a in menu.actions() if not a.isSeparator()]
     assert actions and [a.text() for a in actions if a.toolTip() in ("", a.text())] == []
 
 
@@ -162,6 +169,7 @@ def test_what_is_used_first_stands_first(dock, qtbot) -> None:
         controls.status,
         dock.form.row("threshold").native,
         dock.hand.keep,
+        dock.start_from.start,
         dock.overview.prompts.table,
         dock.overview.objects.table,
         dock.files.save,

@@ -145,7 +145,7 @@ def test_our_command_is_in_the_file_menu(viewer) -> None:
     items = napari._app_model.get_app_model().menus.get_menu("napari/file/io_utilities")
     titles = [item.command.title for item in items]
     assert "Open NIfTI... (SAM 3D)" in titles
-    assert "Open NIfTI files with SAM 3D from now on... (SAM 3D)" in titles
+    assert "Open NIfTI files from now on... (SAM 3D)" in titles
 
 
 def test_our_command_opens_what_is_chosen(viewer, path, tmp_path, monkeypatch, qtbot) -> None:
