@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 Colors = Callable[[Iterable[int]], dict[int, Color]]
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
 _MANY = 4096
 """Labels whose colours do not recur once one of them was chosen; a layer rarely has more."""
 
@@ -59,7 +61,8 @@ def show_colors(labels: Labels, objects: Mapping[int, Object]) -> None:
     chosen = {
         label: rgba
         for label, it in objects.items()
-        if it.color and not np.allclose(labels.colormap.map(label), rgba := _rgba(it.color))
+        if _COLOR.fullmatch(it.color)  # files of unsaved work are not trusted
+        and not np.allclose(labels.colormap.map(label), rgba := _rgba(it.color))
     }
     if not chosen:
         return

@@ -153,7 +153,7 @@ def test_a_colour_is_the_objects_and_all_others_keep_theirs(session) -> None:
 def test_colours_of_a_layer_with_its_own_are_kept() -> None:
     own = DirectLabelColormap(color_dict={None: "transparent", 1: "green", 2: "blue"})
     layer = Labels(np.zeros((2, 2, 2), np.uint8), colormap=own)
-    show_colors(layer, {1: Object(color="#ff0000"), 2: Object()})
+    show_colors(layer, {1: Object(color="#ff0000"), 2: Object(color="no colour")})
     assert tuple(layer.get_color(1)) == RED and tuple(layer.get_color(2)) == (0, 0, 1, 1)
 
 
