@@ -230,6 +230,10 @@ def test_settings_reach_the_model(predictor, image):
         main(["segment", image, "--point", "1,1,1", "--device", "cpu", "--threshold", "0.3"]) == 0
     )
     assert (predictor.settings[0].device, predictor.settings[0].threshold) == ("cpu", 0.3)
+    finishing = ["--keep-clicked", "--fill-holes", "--smooth-mm", "1.5", "--overwrite"]
+    assert main(["segment", image, "--point", "1,1,1", *finishing]) == 0
+    it = predictor.settings[1]
+    assert (it.keep_clicked, it.fill_holes, it.smooth_mm) == (True, True, 1.5)
 
 
 def test_an_existing_mask_is_only_replaced_on_request(predictor, image, capsys):
