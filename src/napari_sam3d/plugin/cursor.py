@@ -43,6 +43,7 @@ class CursorText:
         self._users = 0
         self._aim: np.ndarray | None = None
         viewer.cursor.events.position.connect(self._on_moved)
+        viewer.dims.events.ndisplay.connect(self._on_moved)
         viewer.events.status.connect(self._on_status)
 
     def join(self) -> CursorText:
@@ -63,6 +64,7 @@ class CursorText:
         if viewer is not None:
             _FOLLOWED.pop(id(viewer), None)
             viewer.cursor.events.position.disconnect(self._on_moved)
+            viewer.dims.events.ndisplay.disconnect(self._on_moved)
             viewer.events.status.disconnect(self._on_status)
 
     def aim(self, world: np.ndarray | None) -> None:
