@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from napari_sam3d.plugin.jobs import Job, Seat, answer, answer_without_model, sentence
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 _THREADS: dict[Load, SharedThread] = {}
 _COMING_AND_GOING = threading.Lock()
+_RUNNING: set[SharedThread] = set()
+_LAST_WAIT_S = 10
+"""For a model that is being loaded, or a prediction to notice that nobody wants it."""
 
 
 class SharedThread:
@@ -43,6 +48,7 @@ class SharedThread:
             with it._wake:
                 it._seats.append(seat)
             if not it._thread.is_alive():
+                _RUNNING.add(it)
                 it._thread.start()
         return it
 
@@ -110,6 +116,7 @@ class SharedThread:
             predictor = None
             del turn, seat, job  # else the last volume stays in memory while the thread waits
         self._predictors.clear()  # the dock may be remembered for long
+        _RUNNING.discard(self)
 
     def _next(self) -> tuple[Seat, Job] | None:
         """The next job and whose it is, as soon as there is one; None at the end."""
@@ -136,3 +143,17 @@ class SharedThread:
         with self._wake:
             if not seat.obsolete(job):
                 seat.slot = job
+
+    def end(self, timeout_s: float) -> None:
+        """Leave in place of all docks, and wait for the end."""
+        for seat in tuple(self._seats):
+            self.leave(seat)
+        self._thread.join(timeout_s)
+
+
+@atexit.register
+def _end_all() -> None:
+    """Wait for the threads: Python stops those that are left, and C++ code aborts when stopped."""
+    limit = time.monotonic() + _LAST_WAIT_S
+    for it in tuple(_RUNNING):
+        it.end(max(limit - time.monotonic(), 0))

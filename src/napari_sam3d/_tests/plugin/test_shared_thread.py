@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -280,6 +282,30 @@ def test_two_images_do_not_mix_in_the_shared_model(qtbot, hire, one_thread) -> N
     assert together[0].sum() < together[1].sum()
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("moment", ["loading", "computing"])
+def test_the_program_may_end_in_the_middle(moment) -> None:
+    """Torch aborts the whole process when Python takes its thread away."""
+    code = (
+        "import time\n"
+        "import numpy as np\n"
+        "from qtpy.QtCore import QCoreApplication\n"
+        "from napari_sam3d.plugin.worker import Worker\n"
+        "from napari_sam3d import Grid, InferenceSettings, Point, Prompts, Volume\n"
+        "app, shape = QCoreApplication([]), (64, 64, 64)\n"
+        "volume = Volume(np.zeros(shape, np.float32), Grid.from_spacing(shape, (1, 1, 1)))\n"
+        "worker = Worker()\n"
+        f"worker.{moment}.connect(lambda *_: app.quit())\n"
+        "worker.submit(InferenceSettings(), volume, Prompts().add(Point((32, 32, 32))))\n"
+        "app.exec()\n"
+        "class Slow:\n"  # Python takes its time to end, as with a window
+        "    def __del__(self, sleep=time.sleep): sleep(1)\n"
+        "slow = Slow()\n"
+        "print('over')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "over"), done.stderr
 
 
 # in real viewers
