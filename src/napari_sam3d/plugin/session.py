@@ -163,7 +163,10 @@ class Session(SessionSteps):
         if sentence := self.why_locked(self.current):
             raise ValueError(sentence)
         if not self.object.askable:
-            raise ValueError("Add a positive point first: it says where the object is.")
+            if self.object.prompts.start is not None:
+                raise ValueError("Add a point, a box or a scribble first: it says what to change.")
+            where = "Add a positive point first: it says where the object is."
+            raise ValueError(self._no_clicks or where)
 
     def pending(self) -> Request | None:
         """The next mask to ask for: of the current object, else of one left behind."""

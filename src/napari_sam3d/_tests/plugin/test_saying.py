@@ -144,6 +144,19 @@ def test_a_mask_of_another_layer_becomes_an_object(session) -> None:
     assert (other.data == 3).sum() == ball(SHAPE, (8, 12, 20)).sum()
 
 
+def test_what_is_missing_for_a_run_is_said(session) -> None:
+    with pytest.raises(ValueError, match="Add a positive point first"):
+        session.require_point()
+    session.set_model(MODELS["medsam"])
+    with pytest.raises(ValueError, match="medsam takes a box and no clicks"):
+        session.require_point()
+    session.start_from(masks(session, ball(SHAPE, (8, 12, 14))), 1)
+    with pytest.raises(ValueError, match="it says what to change"):
+        session.require_point()
+    session.set_box(BOX)
+    session.require_point()
+
+
 @pytest.mark.parametrize("positive", [True, False])
 def test_prompts_change_the_mask_that_they_start_from(session, positive) -> None:
     start = ball(SHAPE, (8, 12, 14), 6)
