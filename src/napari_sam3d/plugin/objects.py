@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 OBJECTS = "napari_sam3d_objects"
 """Key in the metadata of a Labels layer under which its objects outlive the dock."""
 _KEPT_ANSWERS = 16
+_KEPT_BYTES = 256 << 20
+"""Of the answers of all objects; their masks are in the Labels layer anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,8 @@ class Object:
     shown
         What the Labels layer shows.
     answers
-        Earlier predictions by what was said, newest last: undo takes them up again as they were.
+        Earlier predictions by what was said, newest last: undo takes them up again as they were
+        shown last. Some may be missing, and are asked for again then: see `forget_most`.
     name
         What the user or a model calls it; empty when it has no name but its number.
     category
@@ -111,6 +115,49 @@ class Object:
         if not known:
             return said.start
         return self.answers[max(known, key=lambda it: len(it.parts))].prediction
+
+
+def forget_most(objects: Mapping[int, Object], current: int) -> dict[int, Object]:
+    """The objects that have to forget answers, without them, so that not too much is kept.
+
+    At first the older answers of other objects go, then those of the current one, then the newest
+    of others, which are shown from then on without what a model could go on from.
+    """
+    bytes_of = {id(it): size for it, size in _arrays(objects.values())}
+    excess = sum(bytes_of.values()) - _KEPT_BYTES
+    if excess <= 0:
+        return {}
+    others = [number for number in objects if number != current]
+    older = [(n, said) for n in (*others, current) for said in list(objects[n].answers)[:-1]]
+    newest = [(n, said) for n in others for said in list(objects[n].answers)[-1:]]
+    changed: dict[int, Object] = {}
+    for number, said in (*older, *newest):
+        it = changed.get(number, objects[number])
+        prediction = it.answers[said].prediction
+        answers = {key: value for key, value in it.answers.items() if key != said}
+        shown = it.shown
+        if shown is prediction:
+            shown = Found("", "", prediction.mask, prediction.window)
+        changed[number] = replace(it, answers=answers, shown=shown)
+        excess -= sum(bytes_of.pop(id(array), 0) for array, _ in _held(prediction))
+        if excess <= 0:
+            break
+    return changed
+
+
+def _arrays(objects: Iterable[Object]) -> Iterator[tuple[object, int]]:
+    for it in objects:
+        for answer in it.answers.values():
+            yield from _held(answer.prediction)
+
+
+def _held(prediction: Prediction) -> Iterator[tuple[object, int]]:
+    """The arrays of a prediction, and their bytes."""
+    bare = () if prediction.bare is None else prediction.bare[:1]
+    views = (array for view in prediction.views for array in (view.probability, view.logits))
+    for array in (prediction.logits, prediction.mask, *bare, *views):
+        if array is not None:
+            yield array, array.nbytes
 
 
 @dataclass(frozen=True, eq=False)

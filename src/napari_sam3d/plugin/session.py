@@ -11,7 +11,7 @@ import numpy as np
 from napari_sam3d.plugin.given import given
 from napari_sam3d.plugin.mask_layer import free_id, make_room
 from napari_sam3d.plugin.names import show_colors
-from napari_sam3d.plugin.objects import Answer, Object, Request
+from napari_sam3d.plugin.objects import Answer, Object, Request, forget_most
 from napari_sam3d.plugin.session_steps import SessionSteps
 from napari_sam3d.plugin.voxels import box_of
 from napari_sam3d.prompts import Prompts, Said
@@ -187,10 +187,11 @@ class Session(SessionSteps):
         if number is None or it is None or it.locked or request.volume is not self.volume:
             return False
         self.objects[number] = it.answered(said, Answer(prediction, request.model))
-        if it.prompts.said != said:
-            return False
-        self.show(number, prediction)
-        return True
+        up_to_date = it.prompts.said == said
+        if up_to_date:
+            self.show(number, prediction)
+        self.objects.update(forget_most(self.objects, self.current))
+        return up_to_date
 
     def to_recut(self, at_another_threshold: bool) -> Request | None:
         """The request to make the current mask anew of what a model said; None if it has to run."""
