@@ -62,7 +62,7 @@ def test_opening_the_dock_on_an_image_imports_nothing_that_takes_long() -> None:
         "from napari_sam3d.plugin.segment_widget import SegmentWidget\n"
         "viewer = ViewerModel()\n"
         "viewer.add_image(np.zeros((8, 8, 8)), name='ct')\n"
-        "dock = SegmentWidget(viewer, lambda settings, progress: None)\n"
+        "dock = SegmentWidget(viewer, lambda settings, progress: object())\n"
         "slow = {'torch', 'requests', 'pooch', 'monai', 'cc3d', 'segment_anything'}\n"
         "print(dock.session.image, sorted(slow & set(sys.modules)), flush=True)\n"
         "os._exit(0)"
