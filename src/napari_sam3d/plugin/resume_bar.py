@@ -86,6 +86,7 @@ class Keeper(QObject):
         self._look.timeout.connect(autosave.look_again)
         session.changed.connect(self.touch)
         session.prompts_changed.connect(self.touch)
+        session.leaving.connect(autosave.save)
         autosave.painted.connect(self.touch)
         autosave.redrawn.connect(self._on_redrawn)
         autosave.image_changed.connect(self._on_image)
@@ -113,6 +114,7 @@ class Keeper(QObject):
         self._look.stop()
         self._session.changed.disconnect(self.touch)
         self._session.prompts_changed.disconnect(self.touch)
+        self._session.leaving.disconnect(self.autosave.save)
         self.autosave.look_again()
         self.autosave.close()
 

@@ -36,6 +36,8 @@ class SessionLayers:
     """There may be something new to ask: see `pending`."""
     mask_changed = Signal(int)
     """The Labels layer shows something else of this object."""
+    leaving = Signal()
+    """Another step of the image will be worked on in a moment."""
     notice = Signal(str)
     """A sentence for the status line."""
 
@@ -234,6 +236,7 @@ class SessionLayers:
         """Work on the volume at which the sliders stand; what was done at others stays there."""
         if self.labels is None and self.used():
             self.ensure_layers()  # it is where they are found again
+        self.leaving.emit()
         if self.labels is not None:
             self._frames.leave(self.labels)
         try:
@@ -253,11 +256,14 @@ class SessionLayers:
 
     def _on_image_moved(self) -> None:
         """Move the other layers along."""
+        before = self.volume
         try:
             self.volume = self._to_volume(self.image)
         except ValueError as error:
             self.notice.emit(str(error))
             return
+        if before is None or before.grid != self.volume.grid:
+            self.objects.update({number: it.moved() for number, it in self.objects.items()})
         prompts = self.prompt_layer and self.prompt_layer.layer
         for layer in (self.labels, prompts, *self._frames.left):
             if layer is not None:

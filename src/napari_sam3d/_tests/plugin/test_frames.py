@@ -14,10 +14,12 @@ from napari_sam3d._tests.plugin.test_session import answer_all, click, shown
 from napari_sam3d._tests.spy_array import SpyArray
 from napari_sam3d.plugin.autosave import Autosave
 from napari_sam3d.plugin.frames import STEP, step_of
-from napari_sam3d.plugin.kept_folder import key_of
+from napari_sam3d.plugin.kept_folder import key_of, left_work
+from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.save_plan import SavePlan, suggest
 from napari_sam3d.plugin.segment_widget import SegmentWidget
 from napari_sam3d.plugin.session import Session
+from napari_sam3d.prompts import Point
 from napari_sam3d.settings import InferenceSettings
 
 SHAPE = (20, 24, 28)
@@ -250,6 +252,19 @@ def test_work_is_kept_and_offered_by_step(viewer, session, tmp_path) -> None:
             resumed.resume()
             np.testing.assert_array_equal(shown(again), ball(SHAPE, place))
     resumed.close()
+
+
+def test_nothing_is_lost_when_the_step_changes_at_once(viewer, session, tmp_path, qtbot) -> None:
+    keeper = Keeper(session, Autosave(session, folder=tmp_path))
+    keeper.autosave.save()
+    key = key_of(session.volume, "film")
+    click(session, FIRST)
+    answer_all(session)
+    go_to(viewer, 2)  # before the event loop has a turn
+    keeper.close()
+    _, kept, _ = left_work(tmp_path, key)
+    assert kept.objects[1].prompts.points == (Point(FIRST),)
+    assert kept.objects[1].shown is not None
 
 
 def test_each_step_is_saved_in_a_file_of_its_own(tmp_path) -> None:
