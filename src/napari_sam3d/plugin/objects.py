@@ -108,6 +108,11 @@ class Object:
             del answers[next(iter(answers))]
         return replace(self, answers=answers)
 
+    def moved(self) -> Object:
+        """Without answers, which know where the voxels were in the world; its mask stays."""
+        shown = self.shown
+        return replace(self, answers={}, shown=None if shown is None else _mask_of(shown))
+
     def previous(self, model: str) -> Prediction | Found | None:
         """What the prompts change: a model's answer to the most of them, else their start."""
         said = self.prompts.said
@@ -137,12 +142,17 @@ def forget_most(objects: Mapping[int, Object], current: int) -> dict[int, Object
         answers = {key: value for key, value in it.answers.items() if key != said}
         shown = it.shown
         if shown is prediction:
-            shown = Found("", "", prediction.mask, prediction.window)
+            shown = _mask_of(prediction)
         changed[number] = replace(it, answers=answers, shown=shown)
         excess -= sum(bytes_of.pop(id(array), 0) for array, _ in _held(prediction))
         if excess <= 0:
             break
     return changed
+
+
+def _mask_of(shown: Prediction | Found) -> Found:
+    """The mask without what a model could go on from."""
+    return Found("", "", shown.mask, shown.window)
 
 
 def _arrays(objects: Iterable[Object]) -> Iterator[tuple[object, int]]:

@@ -263,7 +263,9 @@ class SessionLayers:
             self.notice.emit(str(error))
             return
         if before is None or before.grid != self.volume.grid:
-            self.objects.update({number: it.moved() for number, it in self.objects.items()})
+            at_other_steps = (layer.metadata[OBJECTS] for layer in self._frames.left)
+            for objects in (self.objects, *at_other_steps):
+                objects.update({number: it.moved() for number, it in objects.items()})
         prompts = self.prompt_layer and self.prompt_layer.layer
         for layer in (self.labels, prompts, *self._frames.left):
             if layer is not None:

@@ -220,6 +220,7 @@ def test_masks_of_all_steps_follow_an_image_that_moves(viewer, session) -> None:
     answer_all(session)
     session.image.translate = (5, 7, 8, 9)
     go_to(viewer, 1)
+    assert not session.object.answers  # which know where the voxels were
     assert len(masks(viewer)) == 2
     for layer in masks(viewer):
         np.testing.assert_array_equal(layer.translate, (7, 8, 9))

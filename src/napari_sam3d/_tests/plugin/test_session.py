@@ -353,6 +353,23 @@ def test_layers_follow_when_the_image_moves(viewer, session) -> None:
     assert answer_all(session) == 1
 
 
+def test_a_moved_image_is_asked_anew_and_its_masks_stay(viewer, session) -> None:
+    click(session, (10, 12, 14))
+    answer_all(session)
+    click(session, (10, 12, 18))
+    answer_all(session)
+    both = shown(session).copy()
+    assert session.to_recut(True) is not None
+    session.image.scale = (2, 2, 2)
+    assert session.pending() is None and session.to_recut(True) is None
+    np.testing.assert_array_equal(shown(session), both)
+    session.undo()
+    assert session.pending().previous is None and answer_all(session) == 1
+    np.testing.assert_array_equal(shown(session), ball(SHAPE, (10, 12, 14)))
+    click(session, (10, 12, 18))
+    assert session.pending().previous is not None and answer_all(session) == 1
+
+
 def test_new_image_data_is_used(viewer, session) -> None:
     click(session, (10, 12, 14))
     answer_all(session)
