@@ -17,7 +17,7 @@ from napari_sam3d.engine.boxes import FAR, box_about, ellipsoid, held
 from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
-from napari_sam3d.engine.patches import box_patch, fit_patch, zoom_patches
+from napari_sam3d.engine.patches import box_patch, fit_patch, holding, zoom_patches
 from napari_sam3d.engine.pieces import affordable
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import normalise, resample
@@ -91,8 +91,11 @@ class FollowingPredictor(Predictor):
             view = consensus([look(patch, None) for patch in patches], volume.grid, positives)
         else:
             view = _View(previous.patch, torch.from_numpy(previous.logits), previous.score)
-            view = look(previous.patch, view)
-            for _ in range(_REFITS):
+            patch, refits = previous.patch, _REFITS
+            if previous.trusted:  # it follows what was given, not what the network makes of that
+                patch, refits = holding(volume.grid, patch, previous.window, positions), 0
+            view = look(patch, view)
+            for _ in range(refits):
                 fitted = fit_patch(volume.grid, view.patch, (view.logits > 0).numpy(), positives)
                 if fitted is None:
                     break

@@ -41,6 +41,17 @@ def box_patch(grid: Grid, box: np.ndarray, shape: Shape3) -> Grid:
     return _patch(grid, box.mean(0), edges, shape)
 
 
+def holding(grid: Grid, patch: Grid, window: Window, points: np.ndarray) -> Grid:
+    """The patch, or where it does not show them all, the one for a window and points (n, 3)."""
+    ends = np.array([(part.start, part.stop) for part in window], float).T - 0.5
+    corners = np.concatenate([ends, points - 0.5, points + 0.5])
+    box = np.stack([corners.min(0), corners.max(0)])
+    reach = patch.to_voxel(grid.to_world(box))
+    if (reach >= -0.5).all() and (reach <= np.array(patch.shape) - 0.5).all():
+        return patch
+    return box_patch(grid, box, patch.shape)
+
+
 def fit_patch(grid: Grid, patch: Grid, mask: np.ndarray, positives: np.ndarray) -> Grid | None:
     """The patch that suits a mask found on `patch`; None when `patch` already does.
 

@@ -133,3 +133,18 @@ def test_a_point_that_the_network_ignores_changes_a_little_all_the_same():
     lost = near & ~prediction.full(SHAPE)
     apart = np.sqrt(((np.argwhere(lost) - point.position_voxel) ** 2).sum(1))
     assert apart.max() == 2 and len(apart) == 33  # the voxels of a ball of 2 mm
+
+
+def test_the_patch_stays_while_it_shows_the_mask_and_the_points():
+    volume, near, _ = two_blocks()
+    it = following()
+    start = given(near, volume, it)
+    prompts = Prompts((Point((14, 14, 14)),))
+    for voxel in ((14, 14, 16), (12, 12, 12), (14, 14, 18)):
+        prompts = prompts.add(Point(tuple(map(float, voxel)), False))
+        start = it.predict(volume, prompts, start)
+    assert it.model.encoded == 1
+    wide = it.predict(volume, prompts.add(Point((14, 14, 46))), start)
+    assert it.model.encoded == 2
+    shown = wide.patch.to_voxel(volume.grid.to_world(np.array([[8, 8, 6], [14, 14, 46]])))
+    assert (shown > 0).all() and (shown < np.array(wide.patch.shape) - 1).all()
