@@ -43,7 +43,7 @@ class State:
 
 
 class Controls(QWidget):
-    """Kind of point, objects, history, run and status: what the user wants leaves as signals.
+    """Sign of prompts, objects, history, run and status: what the user wants leaves as signals.
 
     Parameters
     ----------
@@ -64,24 +64,24 @@ class Controls(QWidget):
         super().__init__()
         flip = f"key {KEYS['kind']} switches; Ctrl+click places the other kind once"
         self.positive = QRadioButton("Positive")
-        self.positive.setToolTip(f"Points say: this belongs to the object ({flip})")
+        self.positive.setToolTip(f"Prompts say: this belongs to the object ({flip})")
         self.positive.setChecked(True)
         self.negative = QRadioButton("Negative")
-        self.negative.setToolTip(f"Points say: this does not belong to the object ({flip})")
+        self.negative.setToolTip(f"Prompts say: this does not belong to the object ({flip})")
         kinds = QButtonGroup(self)
         kinds.addButton(self.positive)
         kinds.addButton(self.negative)
         self.positive.toggled.connect(self.positive_changed)
         self.objects = QComboBox()
-        self.objects.setToolTip("The object that points belong to; choose one to go on with it")
+        self.objects.setToolTip("The object that prompts belong to; choose one to go on with it")
         self.objects.activated.connect(self._on_object)
         keep_narrow(self.objects)
         self.new = button("New object", f"Begin the next object (key {KEYS['new']})")
-        self.undo = button("Undo", "Take back the last change of points (Ctrl+Z on the points)")
-        self.redo = button("Redo", "Bring back what was undone (Ctrl+Shift+Z on the points)")
-        self.clear = button("Clear", "Remove the points and the mask of this object; Undo helps")
-        self.auto = QCheckBox("Segment after each point")
-        self.auto.setToolTip("Off: place several points, then press Segment")
+        self.undo = button("Undo", "Take back the last prompt (Ctrl+Z in the prompt layer)")
+        self.redo = button("Redo", "Bring back what was undone (Ctrl+Shift+Z in the prompt layer)")
+        self.clear = button("Clear", "Remove the prompts and the mask of this object; Undo helps")
+        self.auto = QCheckBox("Segment after each prompt")
+        self.auto.setToolTip("Off: place several prompts, then press Segment")
         self.auto.setChecked(True)
         self.segment = button("Segment", "Compute the mask of this object now")
         self.cancel = button("Cancel", "Stop the computation (key Esc)")
@@ -116,7 +116,7 @@ class Controls(QWidget):
                 form.addRow(label, widget)
             else:
                 form.addRow(widget)
-        form.addRow("Point", row(self.positive, self.negative))
+        form.addRow("Sign", row(self.positive, self.negative))
         form.addRow("Object", row(self.objects, self.new))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

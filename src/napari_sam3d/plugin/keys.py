@@ -15,12 +15,14 @@ KEYS = {"new": "N", "kind": "G", "cancel": "Escape"}
 """napari 0.9 has no use of its own for them in the viewer."""
 
 MEANINGS = (
-    ("Click", "a point of the chosen kind, in a slice or in 3D"),
-    ("Ctrl+click", "a point of the other kind"),
+    ("Click", "a point, in a slice or in 3D"),
+    ("Drag", "a box or stroke, with that tool"),
+    ("Ctrl", "held: the other sign, once"),
     (KEYS["kind"], "positive or negative"),
     (KEYS["new"], "new object"),
     ("Ctrl+Z", "undo; Ctrl+Shift+Z redo"),
-    ("Esc", "cancel"),
+    ("Esc", "give up a drawing; cancel"),
+    ("Space", "held: move the view"),
 )
 """What the guide says of the mouse and the keys."""
 

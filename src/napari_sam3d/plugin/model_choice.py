@@ -30,7 +30,7 @@ class ModelChoice(QObject):
     more
         Folded: where the network runs, and weights of the user's.
     threshold, finishing
-        What is made of the network's answer; the second is folded.
+        What is made of the network's answer.
     spec
         The model that is chosen.
     """
@@ -63,10 +63,7 @@ class ModelChoice(QObject):
         self.threshold = _rows([self.form.row("threshold")])
         self._more = _rows([self.form.row(name) for name in _SELDOM], self.add_weights)
         apart = ("model", "threshold", *_SELDOM)
-        finishing = _rows([row for row in self.form.rows if row.name not in apart])
-        self.finishing = fold(
-            "Finishing", finishing, "Keep one part of masks, fill their holes, smooth them"
-        )
+        self.finishing = _rows([row for row in self.form.rows if row.name not in apart])
         self.more = fold(
             "Device and weights", self._more, "Where the network runs, and weights of your own"
         )

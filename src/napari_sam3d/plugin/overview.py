@@ -48,7 +48,6 @@ class Overview(QWidget):
         self.measuring = Measuring(session, self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
         self.prompt_section = fold(
             "Prompts of this object", self.prompts, "What was said about it, and where"
         )

@@ -6,7 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, QTimer
-from qtpy.QtWidgets import QButtonGroup, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QToolButton,
+    QWidget,
+)
 from superqt.utils import qthrottled
 
 from napari_sam3d.plugin.parts import button, row
@@ -39,6 +46,11 @@ class PromptTools(QWidget):
     ----------
     session
         Is told the tool and the box, and says when there is another one.
+
+    Attributes
+    ----------
+    depth
+        The slices, which stand where there is more room.
     """
 
     def __init__(self, session: Session) -> None:
@@ -57,17 +69,18 @@ class PromptTools(QWidget):
         self.first, self.last = QSpinBox(), QSpinBox()
         self.first.setToolTip("The first slice of the box, along the axis across which it lies")
         self.last.setToolTip("The last slice of the box, along the axis across which it lies")
-        self.remove = button("Remove box", "Take the box of this object away; Undo helps")
-        self.depth = QWidget()
+        self.remove = QToolButton()  # the words would widen the dock
+        self.remove.setText("✕")
+        self.remove.setToolTip("Take the box of this object away; Undo helps")
+        self.depth = QWidget(self)
         inner = row(QLabel("Slices"), self.first, QLabel("to"), self.last, self.remove)
         inner.setContentsMargins(0, 0, 0, 0)
         for i in range(inner.count()):
             inner.setStretch(i, int(i in (1, 3)))
         self.depth.setLayout(inner)
-        layout = QVBoxLayout(self)
+        layout = row(*self.buttons.values())
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row(*self.buttons.values()))
-        layout.addWidget(self.depth)
+        self.setLayout(layout)
         self._later = QTimer(self, singleShot=True, interval=_PAUSE_MS)
         self._later.timeout.connect(self._on_pause)
         for box in (self.first, self.last):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
@@ -15,22 +14,19 @@ from napari_sam3d.plugin.availability import no_clicks, obstacle
 from napari_sam3d.plugin.controls import Controls, State
 from napari_sam3d.plugin.cursor import follow
 from napari_sam3d.plugin.exporting import ask_and_save
-from napari_sam3d.plugin.file_controls import FileControls
 from napari_sam3d.plugin.guide import Guide, Progress
-from napari_sam3d.plugin.hand_controls import HandControls
 from napari_sam3d.plugin.image_choice import ImageChoice
 from napari_sam3d.plugin.keys import KEYS, Keys
 from napari_sam3d.plugin.model_choice import ModelChoice
 from napari_sam3d.plugin.opening import choose_and_open, open_sample
-from napari_sam3d.plugin.overview import Overview
-from napari_sam3d.plugin.parts import Column, fold
-from napari_sam3d.plugin.probability import ProbabilityLayer
+from napari_sam3d.plugin.parts import Column
 from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
 from napari_sam3d.plugin.prompt_tools import PromptTools
 from napari_sam3d.plugin.resume_bar import Keeper
 from napari_sam3d.plugin.runner import Runner
+from napari_sam3d.plugin.sections import Sections
 from napari_sam3d.plugin.session import Session
-from napari_sam3d.plugin.start_from import StartFrom
+from napari_sam3d.plugin.words import Words
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -60,12 +56,11 @@ class SegmentWidget(QWidget):
         self.images, self.form = self.image.box, self.model.form
         self.runner = Runner(self.session, self.value(), load, parent=self)
         self.keeper = Keeper(self.session, Autosave(self.session, self.value), parent=self)
-        self.hand = HandControls(self.session)
-        self.start_from = StartFrom(napari_viewer, self.session)
-        self.overview = Overview(self.session)
-        self.probability = ProbabilityLayer(self.session, napari_viewer)
-        self.files = FileControls()
+        self.sections = it = Sections(napari_viewer, self.session, self.model)
+        self.hand, self.start_from, self.probability = it.hand, it.start_from, it.probability
+        self.overview, self.files = it.overview, it.files
         self._lay_out()
+        self.words = Words(self.controls.status, napari_viewer)
         self._cursor_text = follow(napari_viewer).join()
         self._keys = Keys(
             napari_viewer,
@@ -79,7 +74,7 @@ class SegmentWidget(QWidget):
         self._open = True
         self._show_model(self.model.spec)
         self._show_state()
-        self.image.take(self._refuse)
+        self.image.take(self.words.refuse)
 
     def _lay_out(self) -> None:
         """Everything in the order in which it is used."""
@@ -88,25 +83,17 @@ class SegmentWidget(QWidget):
         beside.setContentsMargins(0, 0, 0, 0)
         beside.addWidget(self.images.native, stretch=1)
         beside.addWidget(self.guide.help)
-        rows = [("Image", image), ("Model", self.model.row.native), ("", self.model.more)]
-        rows.append(("Tool", PromptTools(self.session)))
-        self.controls = Controls(rows)
-        start = fold("Start from a mask", self.start_from, "Go on from a mask that is there")
-        hand = fold("Hand edits", self.hand, "What masks do where you have painted")
-        column = Column(
+        tools = PromptTools(self.session)
+        self.controls = Controls(
             [
-                self.keeper.bar,
-                self.guide,
-                self.controls,
-                self.model.threshold,
-                self.probability,
-                self.model.finishing,
-                hand,
-                start,
-                self.overview,
-                self.files,
+                ("Image", image),
+                ("Model", self.model.row.native),
+                ("", self.model.more),
+                ("Tool", tools),
+                ("", tools.depth),
             ]
         )
+        column = Column([self.keeper.bar, self.guide, self.controls, *self.sections.in_order])
         self.cursor = QLabel()
         self.cursor.setWordWrap(True)  # in a narrow dock it takes two lines
         self.cursor.setToolTip("Where the cursor is in the patient, and in the file")
@@ -124,10 +111,7 @@ class SegmentWidget(QWidget):
     def teardown(self) -> None:
         """Stop the thread, and take everything but the masks out of the viewer."""
         self.runner.stop()
-        self.hand.teardown()
-        self.start_from.teardown()
-        self.overview.stop()
-        self.probability.close_layer()
+        self.sections.close()
         self.image.close()
         self._keys.close()
         self._cursor_text.changed.disconnect(self._show_cursor)
@@ -144,36 +128,37 @@ class SegmentWidget(QWidget):
 
     def _connect(self) -> None:
         session, controls, runner, keeper = self.session, self.controls, self.runner, self.keeper
+        words = self.words
         self.image.taken.connect(self._warm)
         self.model.model_changed.connect(self._show_model)
         self.model.changed.connect(self._on_settings)
         self.model.weights_added.connect(runner.worker.forget)
-        self.model.add_requested.connect(self._guarded(self._on_add_weights))
+        self.model.add_requested.connect(words.guarded(self._on_add_weights))
         session.changed.connect(self._show_state)
         session.mask_changed.connect(self._show_progress)
-        session.notice.connect(self._say)
+        session.notice.connect(words.say)
         controls.positive_changed.connect(session.set_positive)
-        controls.object_chosen.connect(self._guarded(session.select))
-        controls.new_requested.connect(self._guarded(session.new_object))
-        controls.undo_requested.connect(self._guarded(session.undo))
-        controls.redo_requested.connect(self._guarded(session.redo))
-        controls.clear_requested.connect(self._guarded(session.clear))
+        controls.object_chosen.connect(words.guarded(session.select))
+        controls.new_requested.connect(words.guarded(session.new_object))
+        controls.undo_requested.connect(words.guarded(session.undo))
+        controls.redo_requested.connect(words.guarded(session.redo))
+        controls.clear_requested.connect(words.guarded(session.clear))
         controls.auto.toggled.connect(self._on_auto)
-        controls.segment_requested.connect(self._guarded(runner.run))
+        controls.segment_requested.connect(words.guarded(runner.run))
         controls.cancel_requested.connect(runner.cancel)
         here = Qt.ShortcutContext.WidgetWithChildrenShortcut
         QShortcut(KEYS["cancel"], self, runner.cancel, context=here)
         self.guide.open_requested.connect(self._on_open)
-        self.guide.sample_requested.connect(self._guarded(self._on_sample))
+        self.guide.sample_requested.connect(words.guarded(self._on_sample))
         self.files.save_requested.connect(self._on_save)
         self.files.save_prompts_requested.connect(self._prompts(ask_and_save_prompts))
         self.files.load_prompts_requested.connect(self._prompts(ask_and_load_prompts))
         self._cursor_text.changed.connect(self._show_cursor)
-        parts = (self.image, self.model, self.start_from, self.probability, self.overview)
-        for part in (*parts, runner, keeper):
-            part.said.connect(self._say)
-        for part in (self.image, self.start_from, self.overview, runner, keeper):
-            part.refused.connect(self._refuse)
+        self.sections.speak_by(words)
+        for part in (self.image, self.model, runner, keeper):
+            part.said.connect(words.say)
+        for part in (self.image, runner, keeper):
+            part.refused.connect(words.refuse)
         runner.busy_changed.connect(self._on_busy)
         runner.progressed.connect(controls.set_progress)
         keeper.watch(self.form.changed, runner.busy_changed)
@@ -223,35 +208,11 @@ class SegmentWidget(QWidget):
     def _on_save(self) -> None:
         self.keeper.watch_saving(ask_and_save(self._viewer, self.session.labels, self))
 
-    # words
-
     def _show_cursor(self, text: str) -> None:
         self.cursor.setText(text)
 
-    def _guarded(self, action: Callable) -> Callable:
-        def run(*args: Any) -> None:
-            try:
-                action(*args)
-            except (ValueError, OSError) as error:
-                self._refuse(str(error))
-
-        return run
-
-    def _prompts(self, act: Callable[[Session, QWidget], str]) -> Callable:
-        def run() -> None:
-            sentence = act(self.session, self)
-            if sentence:
-                self._say(sentence)
-
-        return self._guarded(run)
-
-    def _refuse(self, sentence: str) -> None:
-        self.controls.set_status(sentence)
-        show_error(sentence)
-
-    def _say(self, sentence: str) -> None:
-        self.controls.set_status(sentence)
-        self._viewer.status = sentence
+    def _prompts(self, act: Callable[[Session, QWidget], str]) -> Callable[[], None]:
+        return self.words.guarded(lambda: self.words.say(act(self.session, self)))
 
     def _show_state(self) -> None:
         session = self.session

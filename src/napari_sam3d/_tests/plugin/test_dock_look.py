@@ -29,6 +29,7 @@ from superqt import QCollapsible
 from napari_sam3d._tests.plugin.conftest import ball, canvas_click
 from napari_sam3d._tests.plugin.test_segment_widget import SHAPE, object_is, open_dock
 from napari_sam3d.plugin.parts import Column
+from napari_sam3d.prompts import Box
 
 SCREEN = (1280, 800)
 CONTROLS = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit, QTableWidget)
@@ -44,7 +45,7 @@ def viewer(real_viewer):
 
 @pytest.fixture
 def dock(viewer, loader, qtbot):
-    """With two objects, and names that are too long for it."""
+    """With two objects, a box, and names that are too long for it."""
     image = viewer.add_image(
         np.zeros(SHAPE, np.int16), name="a scan with a name of many words", scale=(2, 1, 1)
     )
@@ -55,6 +56,7 @@ def dock(viewer, loader, qtbot):
     dock.controls.new.click()
     canvas_click(viewer, SECOND, image)
     qtbot.waitUntil(lambda: object_is(dock, ball(SHAPE, SECOND), 2))
+    dock.session.set_box(Box((4, 6, 6), (8, 10, 10)))
     dock.guide.help.click()
     viewer.window.resize(*SCREEN)
     return dock
@@ -117,6 +119,10 @@ def is_cut_off(widget: QWidget) -> bool:
         texts = [widget.itemText(n) for n in range(widget.count())]
         icon = widget.iconSize().width() + 4 if not widget.itemIcon(0).isNull() else 0
         return max(map(widget.fontMetrics().horizontalAdvance, texts)) + icon > room.width()
+    if isinstance(widget, QAbstractSpinBox):  # its hint has room for more than any of its values
+        texts = [widget.textFromValue(n) for n in (widget.minimum(), widget.maximum())]
+        room = widget.findChild(QLineEdit).contentsRect().width()
+        return max(map(widget.fontMetrics().horizontalAdvance, texts)) > room
     if isinstance(widget, QTableWidget):
         header = widget.horizontalHeader()
         sections = range(header.count())
@@ -152,6 +158,10 @@ def test_no_text_is_cut_off(viewer, dock, qtbot) -> None:
         inside = [w for w in widgets if column.widget().isAncestorOf(w)]
         outside = [w for w in inside if w.mapTo(column.widget(), QPoint(w.width(), 0)).x() > right]
         assert list(map(name, outside)) == [], where
+
+
+def test_the_image_keeps_most_of_the_window(dock) -> None:
+    assert dock.findChild(Column).minimumSizeHint().width() <= SCREEN[0] / 4
 
 
 def test_what_is_used_first_stands_first(dock, qtbot) -> None:

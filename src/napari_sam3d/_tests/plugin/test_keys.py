@@ -177,4 +177,4 @@ def test_keys_are_shown_where_they_help(viewer, image, loader, qtbot) -> None:
     tooltips = " ".join(b.toolTip() for b in dock.findChildren(QPushButton))
     tooltips += dock.controls.positive.toolTip()
     assert all(f"key {key}" in tooltips for key in ("N", "G", "Esc"))
-    assert all(key in dock.guide.keys.text() for key in ("N", "G", "Esc", "Ctrl+click"))
+    assert all(key in dock.guide.keys.text() for key in ("N", "G", "Esc", "Ctrl"))
