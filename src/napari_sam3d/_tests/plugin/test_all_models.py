@@ -164,14 +164,15 @@ def test_segment_finds_classes_without_clicks(viewer, few_slices, dock, qtbot, g
     painted = mask(dock, 1)
     choose(dock, model)
     qtbot.waitUntil(lambda: "needs no clicks: press Segment." in status(dock))
-    assert not dock.controls.positive.isEnabled() and not dock.controls.auto.isEnabled()
+    assert not dock.controls.positive.isEnabled()
+    assert dock.controls.auto.isEnabled() == ("box" in MODELS[model].prompts)
     canvas_click(viewer, (5, 20, 20), few_slices)
     assert status(dock) == f"{model} needs no clicks: press Segment."
     assert not dock.session.object.prompts.points
     dock.controls.segment.click()
     qtbot.waitUntil(lambda: "Found" in status(dock))
     classes = MODELS[model].classes
-    found = {n: it for n, it in dock.session.objects.items() if it.found}
+    found = {n: it for n, it in dock.session.objects.items() if it.prompts.start}
     assert found and {it.name for it in found.values()} <= set(classes)
     assert status(dock).startswith(f"Found {len(found)} of {len(classes)} in ")
     assert min(found) == 2 and dock.session.current == 2
@@ -179,7 +180,7 @@ def test_segment_finds_classes_without_clicks(viewer, few_slices, dock, qtbot, g
     np.testing.assert_array_equal(mask(dock, 1), painted)
     for number, it in found.items():
         own = np.zeros(painted.shape, bool)
-        own[it.found.window] = it.found.mask
+        own[it.prompts.start.window] = it.prompts.start.mask
         np.testing.assert_array_equal(mask(dock, number), own & ~painted)
     whole = dock.session.labels.data.copy()
     # once more would find them on themselves
@@ -312,13 +313,13 @@ def test_weights_that_have_to_be_added_are_asked_for(viewer, phantom, dock, qtbo
     assert len(dock.session.object.prompts.points) == 1
 
 
-def test_a_model_for_boxes_points_to_the_command_line(viewer, phantom, dock) -> None:
+def test_a_model_for_boxes_asks_for_one(viewer, phantom, dock) -> None:
     choose(dock, "medsam")
-    assert "takes a box" in status(dock)
+    assert "Takes a box and no points" in status(dock)
     canvas_click(viewer, CLICK, phantom)
-    assert "--model medsam --box" in status(dock) and not dock.session.object.prompts.points
+    assert "choose the tool Box" in status(dock) and not dock.session.object.prompts.points
     dock.controls.segment.click()
-    assert sentences()[-1].startswith("medsam takes a box")
+    assert sentences()[-1].startswith("medsam needs a file of weights")
 
 
 def test_a_file_is_added_in_the_dock(viewer, phantom, dock, qtbot, folder, monkeypatch) -> None:
