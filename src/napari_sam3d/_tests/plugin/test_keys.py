@@ -90,6 +90,8 @@ def test_nothing_of_the_users_changes_while_the_dock_is_open_and_after(
         canvas_key(viewer, "N")
     assert bindings(viewer, layers) == keys and behaviour(viewer, layers) == mouse
     assert listeners(viewer)
+    dock.session.set_tool("scribble")
+    dock.probability.box.click()
     viewer.window.remove_dock_widget(dock)
     assert dock.runner.worker.wait(5)
     assert bindings(viewer, layers) == keys and behaviour(viewer, layers) == mouse
