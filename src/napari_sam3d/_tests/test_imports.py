@@ -43,7 +43,9 @@ def test_the_engine_opens_no_window_and_loads_only_what_a_click_needs():
     assert loaded == ""
 
 
-@pytest.mark.parametrize("module", ["reader", "writer", "sample_data", "segment_widget"])
+@pytest.mark.parametrize(
+    "module", ["files.reader", "files.writer", "files.sample_data", "segment_widget"]
+)
 def test_the_plugin_starts_without_torch(module):
     assert loaded_by(f"import napari_sam3d.plugin.{module}", *SLOW) == ""
 
@@ -51,7 +53,7 @@ def test_the_plugin_starts_without_torch(module):
 def test_the_list_of_models_needs_no_network_library():
     code = (
         "from napari_sam3d.catalog import MODELS\n"
-        "from napari_sam3d.plugin.availability import describe, entry\n"
+        "from napari_sam3d.plugin.session.availability import describe, entry\n"
         "[(entry(spec), describe(spec)) for spec in MODELS.values()]"
     )
     assert loaded_by(code, *SLOW, "pooch", "requests") == ""

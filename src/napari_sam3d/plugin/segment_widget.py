@@ -9,30 +9,30 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QShortcut, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.plugin.autosave import Autosave
-from napari_sam3d.plugin.availability import no_clicks, obstacle
-from napari_sam3d.plugin.controls import Controls, State
-from napari_sam3d.plugin.cursor import follow
-from napari_sam3d.plugin.exporting import ask_and_save
-from napari_sam3d.plugin.guide import Guide, Progress
-from napari_sam3d.plugin.image_choice import ImageChoice
-from napari_sam3d.plugin.keys import KEYS, Keys
-from napari_sam3d.plugin.model_choice import ModelChoice
-from napari_sam3d.plugin.opening import choose_and_open, open_sample
-from napari_sam3d.plugin.parts import Column
-from napari_sam3d.plugin.prompt_io import ask_and_load_prompts, ask_and_save_prompts
-from napari_sam3d.plugin.prompt_tools import PromptTools
-from napari_sam3d.plugin.resume_bar import Keeper
-from napari_sam3d.plugin.runner import Runner
-from napari_sam3d.plugin.sections import Sections
-from napari_sam3d.plugin.session import Session
-from napari_sam3d.plugin.words import Words
+from napari_sam3d.plugin.canvas.cursor import follow
+from napari_sam3d.plugin.dock.controls import Controls, State
+from napari_sam3d.plugin.dock.guide import Guide, Progress
+from napari_sam3d.plugin.dock.image_choice import ImageChoice
+from napari_sam3d.plugin.dock.keys import KEYS, Keys
+from napari_sam3d.plugin.dock.model_choice import ModelChoice
+from napari_sam3d.plugin.dock.parts import Column
+from napari_sam3d.plugin.dock.prompt_tools import PromptTools
+from napari_sam3d.plugin.dock.resume_bar import Keeper
+from napari_sam3d.plugin.dock.runner import Runner
+from napari_sam3d.plugin.dock.sections import Sections
+from napari_sam3d.plugin.dock.words import Words
+from napari_sam3d.plugin.files.exporting import ask_and_save
+from napari_sam3d.plugin.files.opening import choose_and_open, open_sample
+from napari_sam3d.plugin.files.prompt_io import ask_and_load_prompts, ask_and_save_prompts
+from napari_sam3d.plugin.session.availability import no_clicks, obstacle
+from napari_sam3d.plugin.session.session import Session
+from napari_sam3d.plugin.unsaved.autosave import Autosave
 from napari_sam3d.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_sam3d.plugin.loading import Load
+    from napari_sam3d.plugin.thread.loading import Load
 
 
 class SegmentWidget(QWidget):

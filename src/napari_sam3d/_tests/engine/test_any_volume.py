@@ -12,7 +12,7 @@ from napari_sam3d._tests.spy_array import SpyArray
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine import pieces
 from napari_sam3d.engine.slicewise import SlicePredictor
-from napari_sam3d.plugin.arrays import Blocks
+from napari_sam3d.plugin.layers.arrays import Blocks
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.volume import Grid, Volume
 

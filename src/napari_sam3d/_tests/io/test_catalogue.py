@@ -26,7 +26,7 @@ from napari_sam3d.io import (
     read_nifti,
     write_labels,
 )
-from napari_sam3d.plugin.layers import layer_data
+from napari_sam3d.plugin.layers.convert import layer_data
 
 SHARED = Path(napari_sam3d.__file__).parents[3] / "shared" / "tools" / "make_bad_nifti.py"
 EXTRA_BYTES = 48 << 20

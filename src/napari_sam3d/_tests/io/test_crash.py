@@ -17,7 +17,7 @@ import pytest
 
 from napari_sam3d._tests.nifti_files import nifti, numbers, put
 from napari_sam3d.io import read_nifti, write_image, write_labels
-from napari_sam3d.plugin.layers import layer_data
+from napari_sam3d.plugin.layers.convert import layer_data
 from napari_sam3d.volume import Grid
 
 pytestmark = pytest.mark.skipif(

@@ -23,7 +23,7 @@ from nibabel.nifti1 import data_type_codes
 from napari_sam3d._tests.io.odd_files import nifti2
 from napari_sam3d._tests.nifti_files import SHAPE, header, nifti
 from napari_sam3d.io import NiftiError, open_nifti, read_nifti, write_labels
-from napari_sam3d.plugin.layers import layer_data
+from napari_sam3d.plugin.layers.convert import layer_data
 
 ASKED = os.environ.get("NAPARI_SAM3D_FUZZ")
 fuzzed = settings(

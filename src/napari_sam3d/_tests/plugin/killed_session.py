@@ -18,8 +18,8 @@ import numpy as np
 from napari.components import ViewerModel
 
 from napari_sam3d._tests.plugin.conftest import BallPredictor
-from napari_sam3d.plugin.autosave import Autosave
-from napari_sam3d.plugin.session import Session
+from napari_sam3d.plugin.session.session import Session
+from napari_sam3d.plugin.unsaved.autosave import Autosave
 from napari_sam3d.prompts import Box, Scribble
 from napari_sam3d.settings import InferenceSettings
 

@@ -19,10 +19,10 @@ from napari_sam3d.catalog import MODELS
 from napari_sam3d.engine import fixed
 from napari_sam3d.engine.places import models_folder
 from napari_sam3d.engine.releases import save_adapters
-from napari_sam3d.plugin import questions
-from napari_sam3d.plugin.availability import Where, entry, where
-from napari_sam3d.plugin.layers import layer_data
+from napari_sam3d.plugin.files import questions
+from napari_sam3d.plugin.layers.convert import layer_data
 from napari_sam3d.plugin.segment_widget import SegmentWidget
+from napari_sam3d.plugin.session.availability import Where, entry, where
 from napari_sam3d.samples import load_sample
 
 CLICK = (59, 75, 54)

@@ -28,7 +28,7 @@ from superqt import QCollapsible
 
 from napari_sam3d._tests.plugin.conftest import ball, canvas_click
 from napari_sam3d._tests.plugin.test_segment_widget import SHAPE, object_is, open_dock
-from napari_sam3d.plugin.parts import Column
+from napari_sam3d.plugin.dock.parts import Column
 from napari_sam3d.prompts import Box
 
 SCREEN = (1280, 800)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QFileDialog
 import napari_sam3d
 from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
 from napari_sam3d.engine import models
-from napari_sam3d.plugin.exporting import SaveDialog
+from napari_sam3d.plugin.files.exporting import SaveDialog
 from napari_sam3d.plugin.segment_widget import SegmentWidget
 from napari_sam3d.settings import InferenceSettings
 

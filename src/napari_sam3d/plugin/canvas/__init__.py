@@ -1,0 +1,1 @@
+"""What the mouse does in the viewer, and what it shows there: clicks, boxes, strokes."""

@@ -1,0 +1,1 @@
+"""What napari reads and writes by us: readers, writers, samples, dialogs."""

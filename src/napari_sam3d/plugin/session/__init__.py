@@ -1,0 +1,1 @@
+"""Objects, what was said about them, and the layers that show them; knows no Qt."""

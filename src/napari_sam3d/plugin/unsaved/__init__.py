@@ -1,0 +1,1 @@
+"""Unsaved work, kept in a file after every change."""
