@@ -1,0 +1,149 @@
+"""Images and their label maps in a folder, told by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_sam3d.io.errors import NiftiError
+from napari_sam3d.io.label_names import read_label_names, sidecar_path
+from napari_sam3d.io.read import is_nifti_name, nifti_stem, read_nifti
+from napari_sam3d.labelled import Labelled
+
+_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
+_LABELS = re.compile(r"(.+)[._-](seg|segmentation|labels?|mask|gt)", re.IGNORECASE)
+_IMAGE = re.compile(r"(.+)[._-](image|img|0000)", re.IGNORECASE)
+_OTHER_CHANNEL = re.compile(r".+_(?!0000)\d{4}")
+_ALIKE = 1e-3
+"""Of a voxel: so far grids of one shape may be apart and still be the same."""
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """A NIfTI image and its label map.
+
+    Parameters
+    ----------
+    image, labels
+        The files.
+    """
+
+    image: Path
+    labels: Path
+
+
+def find_pairs(folder: Path) -> list[PairFiles]:
+    """The pairs in a folder, by the names of the label maps.
+
+    Either `imagesTr` and `labelsTr` as nnU-Net and the Decathlon have them (`images` and `labels`
+    will do), where of several channels the first is taken; or images and label maps side by side,
+    the label map with a word at its end: `x.nii.gz` or `x_image.nii.gz` with `x_seg.nii.gz`,
+    `x-label.nii.gz` and so on. Images without labels are left out.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when there is no pair, or a label map has no image or several.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
+    for images, labels in _FOLDERS:
+        if (folder / images).is_dir() and (folder / labels).is_dir():
+            named = {nifti_stem(path.name): path for path in _niftis(folder / labels)}
+            there = [it for it in _niftis(folder / images) if not _is_other_channel(it)]
+            break
+    else:
+        there, named = [], {}
+        for path in _niftis(folder):
+            told = _LABELS.fullmatch(nifti_stem(path.name))
+            if told is None:
+                there.append(path)
+            elif told[1] in named:
+                other = named[told[1]].name
+                raise ValueError(f"{other} and {path.name} are labels of one image; keep one.")
+            else:
+                named[told[1]] = path
+    if not named:
+        raise ValueError(
+            f"{folder} holds no labelled pairs: it needs imagesTr and labelsTr, or label maps "
+            "that are called like their image with _seg or _label at the end."
+        )
+    found: dict[str, list[Path]] = {stem: [] for stem in named}
+    for path in there:
+        stem = nifti_stem(path.name)
+        told = _IMAGE.fullmatch(stem)
+        for name in dict.fromkeys([stem, *([told[1]] if told else [])]):
+            if name in found:
+                found[name].append(path)
+    for stem, paths in found.items():
+        if not paths:
+            raise ValueError(f"{named[stem].name} has no image {stem}.nii.gz that it belongs to.")
+        if len(paths) > 1:
+            both = " and ".join(path.name for path in paths[:2])
+            raise ValueError(f"{both} both fit {named[stem].name}; keep one of them.")
+    return [PairFiles(found[stem][0], named[stem]) for stem in sorted(named)]
+
+
+def read_pair(files: PairFiles) -> Labelled:
+    """Read an image and its labels.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when a file cannot be used, or the two do not belong together.
+    """
+    volume, labels = read_nifti(files.image), read_nifti(files.labels)
+    name = files.labels.name
+    if labels.grid.shape != volume.grid.shape:
+        raise NiftiError(
+            f"{name} has shape {labels.grid.shape}, its image {files.image.name} has "
+            f"{volume.grid.shape} (z, y, x); resample the labels to the image."
+        )
+    corners = np.array([(0, 0, 0), np.array(volume.grid.shape) - 1])
+    apart = volume.grid.to_voxel(labels.grid.to_world(corners)) - corners
+    if np.abs(apart).max() > _ALIKE * max(volume.grid.shape):
+        raise NiftiError(
+            f"{name} lies {np.abs(apart).max():.1f} voxels from its image {files.image.name}; "
+            "resample the labels to the image."
+        )
+    return Labelled(volume, _whole(labels.data, name), _names(files))
+
+
+def _whole(data: np.ndarray, name: str) -> np.ndarray:
+    """Labels as whole numbers in memory, of the smallest kind that holds them."""
+    values = np.ascontiguousarray(data)
+    if values.dtype.kind not in "iu" and not (values == np.rint(values)).all():
+        raise NiftiError(f"{name} is no label map: not all of its values are whole numbers.")
+    low, high = int(values.min()), int(values.max())
+    if low < 0:
+        raise NiftiError(f"{name} has the label {low}; labels begin with 1, and 0 is background.")
+    if high == 0:
+        raise NiftiError(f"{name} has no labelled voxel; leave it out.")
+    return values.astype(np.min_scalar_type(high))
+
+
+def _names(files: PairFiles) -> dict[int, str]:
+    """What the file beside the labels calls them."""
+    if not sidecar_path(files.labels).exists():
+        return {}
+    return {it.id: it.name for it in read_label_names(files.labels) if it.name}
+
+
+def _niftis(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".")  # such as what macOS leaves on other disks
+        half = path.name.lower().endswith((".img", ".img.gz"))  # its header names the pair
+        if is_nifti_name(path.name) and not hidden and not half and path.is_file():
+            yield path
+
+
+def _is_other_channel(path: Path) -> bool:
+    """Whether it is not the first of several channels: x_0001 where there is x_0000."""
+    stem = nifti_stem(path.name)
+    if not _OTHER_CHANNEL.fullmatch(stem):
+        return False
+    return path.with_name(path.name.replace(stem, stem[:-4] + "0000", 1)).exists()
