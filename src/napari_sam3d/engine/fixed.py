@@ -132,7 +132,7 @@ class FixedPredictor(Predictor):
         if previous.views and all(view.logits is not None for view in previous.views):
             return None, None
         shape = self.spec.patch_shape
-        patch = grid.window(_window(start, shape))
+        patch = grid.window(patch_window(start, shape))
         on_patch = resample(torch.from_numpy(previous.logits), previous.patch, patch, fill=-8.0)
         turned = self._orientation.turn(on_patch)[None, None]
         shown = self.spec.mask_shape or tuple(turned.shape[2:])
@@ -154,15 +154,15 @@ class FixedPredictor(Predictor):
         """
         views = previous.views if previous is not None else ()
         if box is not None and (not views or not len(points)):
-            return self._centred(grid, box), None
+            return centred(grid, self.spec, box), None
         if not views and previous is not None and len(points):
-            newest = self._centred(grid, points[-1:])
+            newest = centred(grid, self.spec, points[-1:])
             if labels[-1] == 1 or self._given(previous, grid, newest)[1] is not None:
                 return newest, None
         if not views:
             positives = points[labels == 1]
             together = (np.ptp(positives, axis=0) < self.spec.patch_shape).all()
-            return self._centred(grid, positives if together else positives[-1:]), None
+            return centred(grid, self.spec, positives if together else positives[-1:]), None
         if labels[-1] == 1:
             return self._start_at(grid, points[-1], views)
         best = max(views, key=lambda view: _room(view, points[-1]))
@@ -175,16 +175,7 @@ class FixedPredictor(Predictor):
         best = max(views, key=lambda view: _room(view, point), default=None)
         if best is not None and _room(best, point) >= _ROOM:
             return best.start, best.logits
-        return self._centred(grid, point[None]), None
-
-    def _centred(self, grid: Grid, points: np.ndarray) -> Shape3:
-        """A patch about points, in whole voxels along the axes of the network."""
-        shape = self.spec.patch_shape
-        turned = np.floor(self._orientation.turn_points(points, grid.shape) + 0.5).astype(int)
-        # the released code of 3DSAM-adapter: the middle of the outermost clicks, rounded down
-        centre = (turned.max(0) + turned.min(0)) // 2
-        first = centre - np.asarray(shape)[self._orientation.order] // 2
-        return self._orientation.turn_start_back(first, shape, grid.shape)
+        return centred(grid, self.spec, point[None]), None
 
     def _look(
         self,
@@ -195,7 +186,7 @@ class FixedPredictor(Predictor):
     ) -> View:
         """Ask the network about one patch."""
         shape = self.spec.patch_shape
-        patch = grid.window(_window(start, shape))
+        patch = grid.window(patch_window(start, shape))
         embedding = self._embedding(volume, grid, patch)
         on_patch, known = asked.points - start, asked.known
         seen = ((on_patch > -0.5) & (on_patch < np.array(shape) - 0.5)).all(1)
@@ -229,9 +220,7 @@ class FixedPredictor(Predictor):
         """The encoded patch, from the cache when this volume was seen there before."""
 
         def encode() -> Any:
-            image = resample(volume.data, volume.grid, patch, average=False)
-            known = inside(volume.grid, patch) & inside(grid, patch)
-            image = apply_intensity(self.spec.intensity, image, known)
+            image = patch_image(volume, grid, patch, self.spec)
             turned = self._orientation.turn(image)[None, None].contiguous()
             with autocast(self.device, self.precision):
                 return self.model.encode_image(turned.to(self.device))
@@ -255,12 +244,30 @@ def working_grid(volume: Volume, spec: ModelSpec) -> Grid:
     return grid.patch(centre.tolist(), (z, y, x), extent.tolist())
 
 
+def patch_image(volume: Volume, grid: Grid, patch: Grid, spec: ModelSpec) -> Tensor:
+    """What a network is shown of a patch of the working grid, (d, h, w) in the volume's axes."""
+    image = resample(volume.data, volume.grid, patch, average=False)
+    known = inside(volume.grid, patch) & inside(grid, patch)
+    return apply_intensity(spec.intensity, image, known)
+
+
+def centred(grid: Grid, spec: ModelSpec, points: np.ndarray) -> Shape3:
+    """First voxel of a patch about points, in whole voxels along the axes of the network."""
+    orientation, shape = Orientation(spec.axes), spec.patch_shape
+    turned = np.floor(orientation.turn_points(points, grid.shape) + 0.5).astype(int)
+    # the released code of 3DSAM-adapter: the middle of the outermost clicks, rounded down
+    centre = (turned.max(0) + turned.min(0)) // 2
+    first = centre - np.asarray(shape)[orientation.order] // 2
+    return orientation.turn_start_back(first, shape, grid.shape)
+
+
+def patch_window(start: Shape3, shape: Shape3) -> Window:
+    """The part of the working grid that a patch covers."""
+    z, y, x = (slice(a, a + n) for a, n in zip(start, shape, strict=True))
+    return z, y, x
+
+
 def _room(view: View, point: np.ndarray) -> float:
     """Voxels between a point and the closest face of a view; negative outside of it."""
     to_faces = np.minimum(point - view.start, np.array(view.stop) - 1 - point)
     return float(to_faces.min())
-
-
-def _window(start: Shape3, shape: Shape3) -> Window:
-    z, y, x = (slice(a, a + n) for a, n in zip(start, shape, strict=True))
-    return z, y, x

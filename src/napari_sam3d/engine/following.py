@@ -132,12 +132,17 @@ class FollowingPredictor(Predictor):
         """The encoded patch, from the cache when this volume was seen there before."""
 
         def encode() -> Any:
-            seen = volume.at(patch.spacing)
-            image = normalise(resample(seen.data, seen.grid, patch))
+            image = patch_image(volume, patch)
             with autocast(self.device, self.precision):
                 return self.model.encode_image(image[None, None].to(self.device))
 
         return self._embeddings.get(volume, patch, encode)
+
+
+def patch_image(volume: Volume, patch: Grid) -> Tensor:
+    """What the network sees of a patch, (d, h, w)."""
+    seen = volume.at(patch.spacing)
+    return normalise(resample(seen.data, seen.grid, patch))
 
 
 def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:
