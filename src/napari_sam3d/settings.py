@@ -30,10 +30,61 @@ class InferenceSettings:
         default=0.0, metadata={"min": 0.0, "max": 10.0, "step": 0.5, "label": "Smooth (mm)"}
     )
     """Round the surface off: standard deviation of a Gaussian, in millimetres; 0 leaves it."""
+    adapter: str = field(default="", metadata={"visible": False, "label": ""})
+    """What the model was tuned with: the name of an adapter, or its file; empty for none."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How a model is tuned on a few labelled volumes."""
+
+    model: str = "compact"
+    """Name of the model to begin with; `napari-sam3d models` lists them."""
+    adapter: str = ""
+    """Begin with the model as it was tuned before: the name of an adapter, or its file."""
+    effort: str = field(default="normal", metadata={"choices": ("quick", "normal", "long")})
+    """How long: 100, 400 or 2000 steps."""
+    steps: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
+    """Number of steps; 0 takes that of the effort."""
+    rate: float = field(default=0.0, metadata={"min": 0.0, "max": 1.0})
+    """Learning rate; 0 takes the one that suits the model."""
+    schedule: str = field(default="cosine", metadata={"choices": ("cosine", "linear")})
+    """How the learning rate falls, after a short rise, to a hundredth."""
+    accumulate: int = field(default=2, metadata={"min": 1, "max": 64})
+    """Patches that make up a step."""
+    clicks: int = field(default=5, metadata={"min": 1, "max": 20})
+    """Most clicks on a patch."""
+    background: float = field(default=-1.0, metadata={"min": -1.0, "max": 0.9})
+    """Share of patches without the object; -1 takes what suits the model."""
+    augment: bool = True
+    """Mirror patches left to right and vary their contrast."""
+    validate_every: int = field(default=50, metadata={"min": 1, "max": 100_000})
+    """Steps from one look at the held-out volumes to the next."""
+    patience: int = field(default=6, metadata={"min": 0, "max": 1000})
+    """Looks without a gain after which tuning ends; 0 never ends it early."""
+    objects: int = field(default=5, metadata={"min": 1, "max": 1000})
+    """Most objects of a held-out volume that are looked at."""
+    device: str = "auto"
+    """Where the network runs: auto, cpu, mps, cuda or cuda:N."""
+    precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
+    """Number format of the network: auto takes bf16 where the device is fast at it."""
+    seed: int = field(default=42, metadata={"min": 0, "max": 2**31 - 1})
+    """Of all that is drawn at random."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def total(self) -> int:
+        """Number of steps."""
+        return self.steps or EFFORTS[self.effort]
+
+
+EFFORTS = {"quick": 100, "normal": 400, "long": 2000}
+"""Steps of each effort."""
 
 AFTER_THE_NETWORK = ("threshold", "keep_clicked", "fill_holes", "smooth_mm")
 """Fields that say what is made of the network's answer."""

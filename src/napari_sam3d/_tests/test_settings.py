@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import pytest
 
-from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.settings import InferenceSettings, TrainSettings
 
 
 def test_defaults_are_the_documented_ones():
@@ -19,6 +19,7 @@ def test_defaults_are_the_documented_ones():
         "keep_clicked": False,
         "fill_holes": False,
         "smooth_mm": 0.0,
+        "adapter": "",
     }
 
 
@@ -51,6 +52,21 @@ def test_settings_are_values():
     assert settings == InferenceSettings() and hash(settings) == hash(InferenceSettings())
 
 
-def test_every_limit_is_one_that_is_checked():
-    for declared in fields(InferenceSettings):
-        assert set(declared.metadata) <= {"min", "max", "step", "choices", "label"}
+@pytest.mark.parametrize(
+    ("settings", "total"),
+    [({}, 400), ({"effort": "quick"}, 100), ({"effort": "long"}, 2000), ({"steps": 7}, 7)],
+)
+def test_the_effort_says_how_many_steps_unless_they_are_given(settings, total):
+    assert TrainSettings(**settings).total == total
+
+
+@pytest.mark.parametrize("wrong", [{"effort": "huge"}, {"accumulate": 0}, {"rate": float("nan")}])
+def test_other_settings_of_a_training_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"TrainSettings.{next(iter(wrong))} is"):
+        TrainSettings(**wrong)
+
+
+@pytest.mark.parametrize("settings", [InferenceSettings, TrainSettings])
+def test_every_limit_is_one_that_is_checked(settings):
+    for declared in fields(settings):
+        assert set(declared.metadata) <= {"min", "max", "step", "choices", "label", "visible"}

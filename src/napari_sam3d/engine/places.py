@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from platformdirs import user_cache_dir
+from platformdirs import user_cache_dir, user_data_dir
 from safetensors import safe_open
 
 from napari_sam3d.catalog import ModelSpec
@@ -28,6 +28,41 @@ def weights_file(spec: ModelSpec) -> Path:
 def is_here(spec: ModelSpec) -> bool:
     """Whether the weights are on this machine."""
     return spec.weights.shipped or weights_file(spec).is_file()
+
+
+def data_folder() -> Path:
+    """Where runs of training and adapters are: $NAPARI_SAM3D_DATA, or among the user's data."""
+    chosen = os.environ.get("NAPARI_SAM3D_DATA")
+    return Path(chosen) if chosen else Path(user_data_dir("napari-sam3d", appauthor=False))
+
+
+def adapters_folder() -> Path:
+    """Where adapters are that can be chosen by name."""
+    return data_folder() / "adapters"
+
+
+def runs_folder() -> Path:
+    """Where each training has a folder."""
+    return data_folder() / "runs"
+
+
+def adapter_path(adapter: str) -> Path:
+    """The file of an adapter, by its name or as a path.
+
+    Raises
+    ------
+    ValueError
+        When there is none; the sentence names those that are there.
+    """
+    named = adapters_folder() / f"{adapter}.safetensors"
+    for path in (named, Path(adapter)):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(it.stem for it in adapters_folder().glob("*.safetensors")))
+    raise ValueError(
+        f"There is no adapter called {adapter!r}, nor a file of that name; known adapters: "
+        f"{known or 'none yet'}."
+    )
 
 
 def is_safetensors(path: Path) -> bool:

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_sam3d.catalog import ModelSpec, model_spec
+from napari_sam3d.engine.adapters import load_adapter
 from napari_sam3d.engine.devices import choose_device
 from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.fixed import FixedPredictor
 from napari_sam3d.engine.following import FollowingPredictor
+from napari_sam3d.engine.places import adapter_path
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor
 from napari_sam3d.engine.weights import load_model
 from napari_sam3d.settings import InferenceSettings
 
-__all__ = ["Cancelled", "Prediction", "Predictor", "load_predictor"]
+__all__ = ["Cancelled", "Prediction", "Predictor", "load_predictor", "predictor_of"]
 
 
 def load_predictor(
@@ -25,19 +27,33 @@ def load_predictor(
     Parameters
     ----------
     settings
-        Model, device and so on.
+        Model, adapter, device and so on.
     progress
         Told how far a download is, when there is one.
 
     Raises
     ------
     ValueError
-        For an unknown model or device, and for weights that are not here.
+        For an unknown model or device, for weights that are not here, and for an adapter that
+        does not belong to the model.
     OSError
         When weights cannot be fetched.
     """
     spec = model_spec(settings.model)
     model, spec = load_model(spec, choose_device(settings.device), progress)
+    if settings.adapter:
+        load_adapter(model, spec, adapter_path(settings.adapter))
+    return predictor_of(model, spec, settings)
+
+
+def predictor_of(model: Any, spec: ModelSpec, settings: InferenceSettings) -> Predictor:
+    """What runs a loaded model.
+
+    Parameters
+    ----------
+    model, spec, settings
+        As for `Predictor`.
+    """
     return _WAYS[spec.way](model, spec, settings)
 
 

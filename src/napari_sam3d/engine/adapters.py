@@ -1,0 +1,206 @@
+"""Adapters: the tensors that few-shot tuning changed, in a file of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.models.base import PromptableModel
+from napari_sam3d.engine.places import is_safetensors
+from napari_sam3d.engine.weights import file_sum, weights_path
+from napari_sam3d.io.atomic import real_target, replacing
+
+FORMAT = "napari-sam3d-adapter/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterFacts:
+    """What is told of an adapter beside its tensors."""
+
+    model: str
+    """Name of the model that was tuned."""
+    family: str
+    """Which network that is."""
+    base_sha256: str
+    """Checksum of the weights that were tuned; the adapter belongs on no others."""
+    name: str = ""
+    classes: tuple[str, ...] = ()
+    """What was labelled in the training volumes."""
+    spacing_mm: float | None = None
+    """Of the patches; None where they follow the object."""
+    patch_shape: tuple[int, ...] = ()
+    intensity: Mapping[str, Any] | None = None
+    """How the intensities of a patch are changed, as a row of the catalog has it."""
+    cases: int = 0
+    """Volumes that it was tuned on."""
+    held_out: tuple[str, ...] = ()
+    """Names of what it was judged on."""
+    optimistic: bool = False
+    """Whether these are parts of volumes that it was tuned on."""
+    dice_before: tuple[float, ...] = ()
+    """Dice after 1, 3 and 5 clicks without it."""
+    dice_after: tuple[float, ...] = ()
+    """The same with it."""
+    step: int = 0
+    licence: str = ""
+    """Of the weights that were tuned."""
+    version: str = ""
+    """Of napari-sam3d."""
+    date: str = ""
+    author: str = ""
+
+
+def adapter_tensors(model: PromptableModel) -> dict[str, Tensor]:
+    """Copies of the tensors that few-shot tuning changes, on the CPU."""
+    return {
+        name: parameter.detach().cpu().clone().contiguous()
+        for name, parameter in model.named_parameters()
+        if model.is_adapter(name)
+    }
+
+
+def save_adapter(path: Path, tensors: Mapping[str, Tensor], facts: AdapterFacts) -> None:
+    """Write an adapter in one step.
+
+    Raises
+    ------
+    OSError
+        With one sentence; the old file is then untouched.
+    """
+    said = {key: json.dumps(value) for key, value in asdict(facts).items()}
+    with replacing(real_target(path)) as file:
+        file.write(save(dict(tensors), {"format": FORMAT, **said}))
+
+
+def read_facts(path: Path) -> AdapterFacts:
+    """What is told of the adapter in a file.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when it is no adapter or damaged.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; check the path.")
+    if not is_safetensors(path):
+        raise ValueError(f"{path.name} is no adapter of napari-sam3d: it is no safetensors file.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} is damaged ({error}); copy the file again.") from error
+    if said.get("format") != FORMAT:
+        found = said.get("format", "")
+        if found.startswith(FORMAT.split("/")[0]):
+            raise ValueError(
+                f"{path.name} was written by a newer napari-sam3d ({found}); update napari-sam3d."
+            )
+        raise ValueError(f"{path.name} is no adapter of napari-sam3d.")
+    known = {it.name for it in fields(AdapterFacts)}
+    try:
+        values = {key: json.loads(text) for key, text in said.items() if key in known}
+        for key in ("model", "family", "base_sha256"):
+            if not isinstance(values[key], str):
+                raise TypeError(key)
+        for key, value in values.items():
+            values[key] = tuple(value) if isinstance(value, list) else value
+        return AdapterFacts(**values)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path.name} is damaged: what it says of itself is unreadable."
+        ) from error
+
+
+def load_adapter(model: PromptableModel, spec: ModelSpec, path: Path) -> AdapterFacts:
+    """Put an adapter into the model it was made from; the model is unchanged when it does not fit.
+
+    Parameters
+    ----------
+    model
+        As loaded from its weights.
+    spec
+        Its row in the catalog.
+    path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when it is damaged, or belongs to another model or other weights.
+    """
+    facts = read_facts(path)
+    if facts.family != spec.family:
+        raise ValueError(f"{path.name} was tuned for {facts.model}, but {spec.name} is loaded.")
+    found = base_sum(spec)
+    if facts.base_sha256 != found:
+        raise ValueError(
+            f"{path.name} was tuned on weights of {facts.model} with the SHA-256 "
+            f"{facts.base_sha256[:12]}..., but those of {spec.name} here have {found[:12]}...."
+        )
+    put_tensors(model, read_tensors(path), path.name)
+    return facts
+
+
+def put_tensors(model: PromptableModel, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Copy tensors into the tuned parameters; ValueError names the first key or shape that differs.
+
+    Parameters
+    ----------
+    model
+        Where they go.
+    tensors
+        One for each tuned parameter.
+    name
+        What messages call their file.
+    """
+    own = {key: it for key, it in model.named_parameters() if model.is_adapter(key)}
+    for key in sorted(own.keys() | tensors.keys()):
+        if key not in tensors:
+            raise ValueError(f"{name} lacks the tensor {key}; it belongs to another model.")
+        if key not in own:
+            raise ValueError(f"{name} has a tensor {key} that is not tuned in this model.")
+        if own[key].shape != tensors[key].shape:
+            found, wanted = tuple(tensors[key].shape), tuple(own[key].shape)
+            raise ValueError(f"{name}: {key} has shape {found}, the model needs {wanted}.")
+        if not bool(torch.isfinite(tensors[key]).all()):
+            raise ValueError(f"{name} is damaged: {key} holds values that are no numbers.")
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(tensors[key])
+
+
+def base_sum(spec: ModelSpec) -> str:
+    """SHA-256 of the weights of a model: of the file as its authors offer it, where that is known.
+
+    Raises
+    ------
+    ValueError
+        When they are not here.
+    """
+    if spec.weights.sha256 is not None:
+        return spec.weights.sha256
+    path = weights_path(spec)
+    if is_safetensors(path):
+        with safe_open(path, framework="pt") as file:
+            brought = (file.metadata() or {}).get("sha256")
+        if brought:
+            return brought
+    return file_sum(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """What is in the file of an adapter; ValueError when it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} is damaged ({error}); copy the file again.") from error
