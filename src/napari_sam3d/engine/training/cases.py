@@ -1,0 +1,142 @@
+"""What is learned from and what is held out, and the objects in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from napari_sam3d.labelled import Labelled
+from napari_sam3d.volume import Volume, Window
+
+SMALLEST = 20
+"""Voxels below which an object is left out, as in the evaluation."""
+_SHARE = 0.2  # of the volumes, or of the labelled voxels, that is held out
+_FEW = 3  # volumes from which on whole ones are held out
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledObject:
+    """One object of a volume.
+
+    Parameters
+    ----------
+    volume
+        The image.
+    label
+        Its value in the labels.
+    mask, window
+        bool (z, y, x), and where it sits in the volume.
+    """
+
+    volume: Volume
+    label: int
+    mask: np.ndarray
+    window: Window
+
+    @property
+    def start(self) -> np.ndarray:
+        """First voxel of the window, (3,)."""
+        return np.array([part.start for part in self.window])
+
+    def full(self) -> np.ndarray:
+        """The mask on the whole volume."""
+        out = np.zeros(self.volume.grid.shape, bool)
+        out[self.window] = self.mask
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Cases to learn from and cases held out.
+
+    Parameters
+    ----------
+    train, held_out
+        Neither is empty.
+    optimistic
+        Whether what is held out are slices of the same volumes, next to those learned from.
+    """
+
+    train: tuple[Labelled, ...]
+    held_out: tuple[Labelled, ...]
+    optimistic: bool
+
+
+def split(cases: Sequence[Labelled], seed: int) -> Split:
+    """Hold a fifth of the volumes out; of one or two volumes, a block of slices of each.
+
+    Raises
+    ------
+    ValueError
+        When there is no case, or an only volume cannot be divided.
+    """
+    if not cases:
+        raise ValueError("There is no labelled volume to learn from.")
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Two volumes are called {name}; give them names of their own.")
+    for case in cases:
+        if not objects_of(case):
+            raise ValueError(
+                f"{case.name} has no object of at least {SMALLEST} voxels; leave it out."
+            )
+    if len(cases) >= _FEW:
+        count = max(1, round(_SHARE * len(cases)))
+        order = np.random.default_rng(seed).permutation(len(cases))
+        chosen = set(order[:count].tolist())
+        return Split(
+            tuple(case for i, case in enumerate(cases) if i not in chosen),
+            tuple(case for i, case in enumerate(cases) if i in chosen),
+            optimistic=False,
+        )
+    blocks = [_divide(case) for case in cases]
+    train, held_out = (tuple(part for part in parts if part) for parts in zip(*blocks, strict=True))
+    if not held_out:
+        raise ValueError(
+            f"{cases[0].name} is labelled on too few slices to hold some out; add another volume."
+        )
+    return Split(train, held_out, optimistic=True)
+
+
+def objects_of(case: Labelled) -> list[LabelledObject]:
+    """The objects of a case that are not tiny, by ascending label."""
+    found = []
+    for label, window in enumerate(find_objects(case.labels.astype(np.int64, copy=False)), 1):
+        if window is None:
+            continue
+        mask = case.labels[window] == label
+        if int(mask.sum()) >= SMALLEST:
+            found.append(LabelledObject(case.volume, label, mask, window))
+    return found
+
+
+def _divide(case: Labelled) -> tuple[Labelled, Labelled | None]:
+    """The case without its last slices, and these, which hold a fifth of the labelled voxels."""
+    counts = np.count_nonzero(case.labels, axis=(1, 2))
+    share = np.cumsum(counts[::-1])[::-1] / counts.sum()
+    first = int(np.flatnonzero(share >= _SHARE)[-1])
+    before, after = _slices(case, 0, first), _slices(case, first, len(counts))
+    if before is None or after is None or not objects_of(before) or not objects_of(after):
+        return case, None
+    return before, after
+
+
+def _slices(case: Labelled, start: int, stop: int) -> Labelled | None:
+    if stop - start < 1:
+        return None
+    _, y, x = case.volume.grid.shape
+    window = (slice(start, stop), slice(0, y), slice(0, x))
+    # without its source, which says where the whole of it is stored
+    volume = replace(
+        case.volume,
+        data=case.volume.data[window],
+        grid=case.volume.grid.window(window),
+        name=f"{case.name}, slices {start} to {stop - 1}",
+        source=None,
+        coarser=(),
+    )
+    return Labelled(volume, case.labels[window], case.names)

@@ -1,0 +1,123 @@
+"""What is written down of a training: how it was begun, and what came of it."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.adapters import AdapterFacts
+from napari_sam3d.engine.training.cases import Split, objects_of
+from napari_sam3d.engine.training.events import Scores
+from napari_sam3d.labelled import Labelled
+from napari_sam3d.settings import TrainSettings
+
+_MAY_CHANGE = {"effort", "steps", "patience", "validate_every", "device", "precision"}
+"""Settings that a resumed run may have otherwise."""
+
+
+def config_of(settings: TrainSettings, cases: Sequence[Labelled], parts: Split) -> dict[str, Any]:
+    """All that is needed to tell what a run was begun with."""
+    return {
+        "settings": asdict(settings),
+        "cases": {case.name: fingerprint(case) for case in cases},
+        "held_out": [case.name for case in parts.held_out],
+        "napari_sam3d": version("napari-sam3d"),
+        "torch": str(torch.__version__),
+    }
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> None:
+    """ValueError naming the first thing in which a resumed run differs from what was begun."""
+    for key, value in new["settings"].items():
+        before = old.get("settings", {}).get(key, value)
+        if key not in _MAY_CHANGE and before != value:
+            raise ValueError(
+                f"The run {name} was begun with {key} {before!r}; it cannot go on with {value!r}."
+            )
+    if old.get("cases") != new["cases"]:
+        known, given = old.get("cases", {}), new["cases"]
+        for case in sorted(known.keys() | given.keys()):
+            if case not in given:
+                raise ValueError(f"The run {name} was begun with {case}, which is missing now.")
+            if case not in known:
+                raise ValueError(f"The run {name} was begun without {case}; leave it out.")
+            if known[case] != given[case]:
+                raise ValueError(f"{case} has changed since the run {name} was begun.")
+
+
+def resumed_settings(config: Mapping[str, Any], name: str) -> TrainSettings:
+    """The settings of a run; ValueError when they are of a version that has others."""
+    try:
+        return TrainSettings(**config["settings"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"The run {name} was begun by another version and cannot go on."
+        ) from error
+
+
+def fingerprint(case: Labelled) -> str:
+    """Tells whether an image, its labels or their grid have changed."""
+    volume, out = case.volume, hashlib.sha256()
+    out.update(repr(volume.grid.shape).encode() + volume.grid.affine.round(6).tobytes())
+    out.update(np.ascontiguousarray(case.labels, np.int64).tobytes())
+    if isinstance(volume.data, np.ndarray):  # not what memory does not hold
+        out.update(np.ascontiguousarray(volume.data).tobytes())
+    return out.hexdigest()[:32]
+
+
+def facts_of(
+    name: str,
+    spec: ModelSpec,
+    sha256: str,
+    parts: Split,
+    before: Scores,
+    after: Scores,
+    step: int,
+) -> AdapterFacts:
+    """What is told of an adapter, beside its tensors."""
+    names: dict[int, str] = {}
+    for case in (*parts.train, *parts.held_out):
+        names |= {
+            it.label: case.names.get(it.label, f"label {it.label}") for it in objects_of(case)
+        }
+    return AdapterFacts(
+        model=spec.name,
+        family=spec.family,
+        base_sha256=sha256,
+        name=name,
+        classes=tuple(names[label] for label in sorted(names)[:256]),
+        spacing_mm=spec.spacing_mm,
+        patch_shape=tuple(spec.patch_shape),
+        intensity=asdict(spec.intensity),
+        cases=len(parts.train),
+        held_out=tuple(case.name for case in parts.held_out),
+        optimistic=parts.optimistic,
+        dice_before=before,
+        dice_after=after,
+        step=step,
+        licence=spec.weights.licence,
+        version=version("napari-sam3d"),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+
+
+def verdict(before: Scores, after: Scores, selected: bool, parts: Split) -> str:
+    """What came of it, in a sentence."""
+    count = len(parts.held_out)
+    where = f"on {count} held-out volume{'s' * (count > 1)}"
+    if parts.optimistic:
+        where = "on held-out slices of the same volumes, which is optimistic"
+    if not selected:
+        return f"Not better than the model before, {where}; not selected."
+    return (
+        f"Dice {before[0]:.2f} to {after[0]:.2f} after one click, {before[-1]:.2f} to "
+        f"{after[-1]:.2f} after five, {where}."
+    )
