@@ -1,4 +1,4 @@
-"""The command line: `napari-sam3d segment | models | demo`, each a dataclass with `run()`."""
+"""The command line: `napari-sam3d COMMAND`, where each command is a dataclass with `run()`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tyro
 from napari_sam3d.cli.demo import Demo
 from napari_sam3d.cli.models import Models
 from napari_sam3d.cli.segment import Segment
+from napari_sam3d.cli.train import Train
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -30,7 +31,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         command = tyro.cli(
-            Segment | Models | Demo,
+            Segment | Train | Models | Demo,
             prog="napari-sam3d",
             description="Segment 3D images from a few points; `COMMAND --help` tells more.",
             args=args,
