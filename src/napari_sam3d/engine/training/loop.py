@@ -152,6 +152,10 @@ class _Training:
         config = config_of(settings, cases, self._split)
         if resume:
             check_same(folder.read_config(), config, folder.name)
+        elif folder.config.exists():
+            raise ValueError(
+                f"There is a run called {folder.name} already; resume it or choose another name."
+            )
         elif (adapters_folder() / f"{folder.name}.safetensors").exists():
             raise ValueError(
                 f"There is an adapter called {folder.name} already; choose another name."
@@ -166,7 +170,7 @@ class _Training:
         self._tuner = Tuner(
             self._base.model, self._base.spec, objects, settings, recipe, mask_loss()
         )
-        self._step, self._stale = 0, 0
+        self._step, self._looked, self._stale = 0, 0, 0
         self._before: Scores = ()
         self._after: Scores = ()
         self._best_step = 0
@@ -174,7 +178,7 @@ class _Training:
         self._rows: list[Row] = []
         if state is not None:
             self._restore(state)
-        if self._step >= settings.total:
+        if self._step >= settings.total and not self._due():
             raise ValueError(
                 f"The run {folder.name} has done its {settings.total} steps; ask for more steps "
                 "to go on with it."
@@ -205,34 +209,47 @@ class _Training:
         if not self._before:
             self._before = self._after = yield from self._look()
             yield Validated(self._step, self._before, self._before, False)
-        while self._step < total:
-            started = time.perf_counter()
-            self._whole = False
-            loss, rate = self._tuner.advance(self._step + 1)
-            self._whole = True
-            if not math.isfinite(loss):
-                raise _Broken(
-                    f"The loss is no number any more at step {self._step + 1}; try a lower "
-                    "learning rate."
-                )
-            self._step += 1
-            seconds = time.perf_counter() - started
-            row = {"step": self._step, "loss": loss, "rate": rate, "seconds": round(seconds, 3)}
-            self._rows.append(row)
-            yield Step(self._step, loss, rate, seconds)
-            if self._step % self._settings.validate_every and self._step < total:
-                continue
-            yield from self._judge(row)
-            patience = self._settings.patience
-            if patience and self._stale >= patience and self._step < total:
-                yield Warned(f"Nothing was gained in {patience} looks; it ends early.")
+        while True:
+            if self._due():
+                yield from self._judge()
+                patience = self._settings.patience
+                if patience and self._stale >= patience and self._step < total:
+                    yield Warned(f"Nothing was gained in {patience} looks; it ends early.")
+                    break
+            if self._step >= total:
                 break
+            yield self._advance()
         yield self._finish()
 
-    def _judge(self, row: Row) -> Iterator[Event]:
+    def _due(self) -> bool:
+        """Whether the held-out volumes are to be looked at now."""
+        if self._step == self._looked:
+            return False
+        return self._step >= self._settings.total or not self._step % self._settings.validate_every
+
+    def _advance(self) -> Step:
+        """One more step."""
+        started = time.perf_counter()
+        self._whole = False
+        loss, rate = self._tuner.advance(self._step + 1)
+        self._whole = True
+        if not math.isfinite(loss):
+            raise _Broken(
+                f"The loss is no number any more at step {self._step + 1}; try a lower learning "
+                "rate."
+            )
+        self._step += 1
+        seconds = time.perf_counter() - started
+        row = {"step": self._step, "loss": loss, "rate": rate, "seconds": round(seconds, 3)}
+        self._rows.append(row)
+        return Step(self._step, loss, rate, seconds)
+
+    def _judge(self) -> Iterator[Event]:
         """Look at the held-out volumes and save."""
         dice = yield from self._look()
-        row.update({f"dice_{n}": value for n, value in zip(COUNTED, dice, strict=True)})
+        self._looked = self._step
+        for row in self._rows[-1:]:
+            row.update({f"dice_{n}": value for n, value in zip(COUNTED, dice, strict=True)})
         best = np.mean(dice) > np.mean(self._after)
         yield Validated(self._step, dice, self._before, bool(best))
         self._stale = 0 if best else self._stale + 1
@@ -316,6 +333,7 @@ class _Training:
             **self._tuner.state(),
             "model": tensors,
             "step": self._step,
+            "looked": self._looked,
             "stale": self._stale,
             "base": list(self._before),
             "best": {"step": self._best_step, "dice": list(self._after)},
@@ -325,7 +343,8 @@ class _Training:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._tuner.restore(state, self._folder.state.name)
-        self._step, self._stale = int(state["step"]), int(state.get("stale", 0))
+        self._step, self._looked = int(state["step"]), int(state["looked"])
+        self._stale = int(state["stale"])
         self._before = tuple(state["base"])
         self._after, self._best_step = self._before, 0
         if state["best"]["step"] and self._folder.best.is_file():

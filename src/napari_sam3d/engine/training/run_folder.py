@@ -27,6 +27,8 @@ COLUMNS = ("step", "loss", "rate", "seconds", *(f"dice_{count}" for count in COU
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
+_STATE = {"step", "looked", "stale", "model", "optimiser", "scaler", "base", "best"}
+
 Row = dict[str, float]
 
 
@@ -62,11 +64,7 @@ class RunFolder:
         return self.path.name
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Make the folder; ValueError when a run is in it already."""
-        if self.config.exists():
-            raise ValueError(
-                f"There is a run called {self.name} already; resume it or choose another name."
-            )
+        """Make the folder, and tell what the run was begun with."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write_json(self.config, config)
 
@@ -127,7 +125,7 @@ class RunFolder:
         if not self.state.is_file():
             return None
         state = copy.deepcopy(dict(read_checkpoint(self.state)))  # which maps the file
-        if not {"step", "model", "optimiser", "scaler", "base", "best"} <= state.keys():
+        if not _STATE <= state.keys():
             raise ValueError(f"{self.state.name} of the run {self.name} is damaged.")
         return state
 
