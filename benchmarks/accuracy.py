@@ -22,7 +22,7 @@ from classical import random_walk, region_growing, seeded_watershed
 
 from napari_sam3d.engine.clicks import next_click
 from napari_sam3d.engine.metrics import dice
-from napari_sam3d.engine.predictor import load_predictor
+from napari_sam3d.engine.predictor import Predictor, load_predictor
 from napari_sam3d.io import read_nifti
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -79,11 +79,14 @@ class Accuracy:
 
 
 def objects(
-    data: Path, split: str, most: int
+    data: Path,
+    split: str,
+    most: int,
+    wanted: Callable[[dict[str, str]], bool] = lambda row: True,
 ) -> Iterator[tuple[dict[str, str], Volume, int, np.ndarray]]:
-    """Row, volume, label and reference mask of every object to measure."""
+    """Row, volume, label and reference mask of every object to measure in the rows wanted."""
     with open(data / "index.csv", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["split"] == split]
+        rows = [r for r in csv.DictReader(file) if r["split"] == split and wanted(r)]
     for row in rows:
         volume = read_nifti(data / row["image_file"])
         labels = np.ascontiguousarray(read_nifti(data / row["label_file"]).data).astype(int)
@@ -116,18 +119,19 @@ def _starter(method: str) -> Callable[[], Callable[[Volume, Prompts], np.ndarray
     if method in CLASSICAL:
         return lambda: CLASSICAL[method]
     predictor = load_predictor(InferenceSettings(model=method))
+    return lambda: from_anew(predictor)
 
-    def start() -> Callable[[Volume, Prompts], np.ndarray]:
-        previous = None
 
-        def segment(volume: Volume, prompts: Prompts) -> np.ndarray:
-            nonlocal previous
-            previous = predictor.predict(volume, prompts, previous)
-            return previous.full(volume.grid.shape)
+def from_anew(predictor: Predictor) -> Callable[[Volume, Prompts], np.ndarray]:
+    """A segmenter that begins an object and is called click by click."""
+    previous = None
 
-        return segment
+    def segment(volume: Volume, prompts: Prompts) -> np.ndarray:
+        nonlocal previous
+        previous = predictor.predict(volume, prompts, previous)
+        return previous.full(volume.grid.shape)
 
-    return start
+    return segment
 
 
 def table(results: list[dict], methods: tuple[str, ...]) -> str:

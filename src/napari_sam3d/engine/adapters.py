@@ -201,6 +201,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """What is in the file of an adapter; ValueError when it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
+            return {key: file.get_tensor(key).clone() for key in file.keys()}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path.name} is damaged ({error}); copy the file again.") from error

@@ -293,7 +293,10 @@ class _Training:
         with suppress(OSError):
             self._folder.path.mkdir(parents=True, exist_ok=True)
             if self._best is not None and not self._folder.best.exists():
-                self._folder.write_best(self._best, self._facts(self._after))
+                self._folder.write_best(self._best, self._facts(self._after, self._best_step))
+        if self._step > self._begun and not self._folder.last.exists():
+            with suppress(OSError, _Broken):
+                self._save()
         self.give_up(sentence)
         with suppress(OSError):
             self._install()
