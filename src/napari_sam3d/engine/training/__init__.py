@@ -1,5 +1,6 @@
 """Few-shot tuning: a handful of labelled volumes make a small adapter."""
 
+from napari_sam3d.engine.training.course import Base
 from napari_sam3d.engine.training.events import (
     Event,
     Failed,
@@ -11,7 +12,7 @@ from napari_sam3d.engine.training.events import (
     Validated,
     Warned,
 )
-from napari_sam3d.engine.training.loop import Base, load_base, train
+from napari_sam3d.engine.training.loop import load_base, train
 from napari_sam3d.engine.training.run_folder import RunFolder
 
 __all__ = [

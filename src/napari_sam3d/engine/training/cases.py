@@ -105,7 +105,7 @@ def split(cases: Sequence[Labelled], seed: int) -> Split:
 def objects_of(case: Labelled) -> list[LabelledObject]:
     """The objects of a case that are not tiny, by ascending label."""
     found = []
-    for label, window in enumerate(find_objects(case.labels.astype(np.int64, copy=False)), 1):
+    for label, window in enumerate(find_objects(case.labels), 1):
         if window is None:
             continue
         mask = case.labels[window] == label

@@ -19,6 +19,7 @@ from napari_sam3d.engine.training.events import Scores
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
 
+_MOST_CLASSES = 256
 _MAY_CHANGE = {"effort", "steps", "patience", "validate_every", "device", "precision"}
 """Settings that a resumed run may have otherwise."""
 
@@ -67,33 +68,54 @@ def fingerprint(case: Labelled) -> str:
     """Tells whether an image, its labels or their grid have changed."""
     volume, out = case.volume, hashlib.sha256()
     out.update(repr(volume.grid.shape).encode() + volume.grid.affine.round(6).tobytes())
-    out.update(np.ascontiguousarray(case.labels, np.int64).tobytes())
+    out.update(np.ascontiguousarray(case.labels).tobytes())
     if isinstance(volume.data, np.ndarray):  # not what memory does not hold
         out.update(np.ascontiguousarray(volume.data).tobytes())
     return out.hexdigest()[:32]
 
 
-def facts_of(
-    name: str,
-    spec: ModelSpec,
-    sha256: str,
-    parts: Split,
-    before: Scores,
-    after: Scores,
-    step: int,
-) -> AdapterFacts:
-    """What is told of an adapter, beside its tensors."""
+def class_names(parts: Split) -> tuple[str, ...]:
+    """What the labels mean, by ascending label."""
     names: dict[int, str] = {}
     for case in (*parts.train, *parts.held_out):
-        names |= {
-            it.label: case.names.get(it.label, f"label {it.label}") for it in objects_of(case)
-        }
+        for it in objects_of(case):
+            names[it.label] = case.names.get(it.label, f"label {it.label}")
+    return tuple(names[label] for label in sorted(names)[:_MOST_CLASSES])
+
+
+def facts_of(
+    name: str,
+    base: tuple[ModelSpec, str],
+    parts: Split,
+    classes: tuple[str, ...],
+    scores: tuple[Scores, Scores],
+    step: int,
+) -> AdapterFacts:
+    """What is told of an adapter, beside its tensors.
+
+    Parameters
+    ----------
+    name
+        Of the run.
+    base
+        The model that is tuned, and the checksum of its weights.
+    parts
+        What it was tuned on, and what it was judged on.
+    classes
+        As `class_names` has them.
+    scores
+        Of the model before, and with the adapter; empty when not measured.
+    step
+        After which step.
+    """
+    spec, sha256 = base
+    before, after = scores
     return AdapterFacts(
         model=spec.name,
         family=spec.family,
         base_sha256=sha256,
         name=name,
-        classes=tuple(names[label] for label in sorted(names)[:256]),
+        classes=classes,
         spacing_mm=spec.spacing_mm,
         patch_shape=tuple(spec.patch_shape),
         intensity=asdict(spec.intensity),
