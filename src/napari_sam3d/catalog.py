@@ -71,6 +71,9 @@ class ModelSpec:
     intensity: Intensity = field(default_factory=lambda: Intensity(kind="percentiles"))
     mask_shape: Shape3 | None = None
     """Voxels of the logits it gives and takes, in its own axes; None for those of the patch."""
+    object_mm: tuple[float, float] | None = None
+    """Longest edges of the smallest and the largest object, where it was tuned on such; patches
+    that follow the object begin at these sizes. None for objects of any size."""
     classes: tuple[str, ...] = ()
     """Names of what it finds without prompts, from label 1 on."""
     citation: str = ""

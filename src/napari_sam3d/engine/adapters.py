@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import is_safetensors
 from napari_sam3d.engine.weights import file_sum, weights_path
 from napari_sam3d.io.atomic import real_target, replacing
+from napari_sam3d.io.json_file import is_number
 
 FORMAT = "napari-sam3d-adapter/1"
 
@@ -38,6 +39,8 @@ class AdapterFacts:
     spacing_mm: float | None = None
     """Of the patches; None where they follow the object."""
     patch_shape: tuple[int, ...] = ()
+    object_mm: tuple[float, float] | None = None
+    """Longest edges of the smallest and the largest object; None where that is of no account."""
     intensity: Mapping[str, Any] | None = None
     """How the intensities of a patch are changed, as a row of the catalog has it."""
     cases: int = 0
@@ -113,6 +116,9 @@ def read_facts(path: Path) -> AdapterFacts:
                 raise TypeError(key)
         for key, value in values.items():
             values[key] = tuple(value) if isinstance(value, list) else value
+        known_mm = values.get("object_mm")
+        if known_mm is not None and not _is_range(known_mm):
+            raise ValueError("object_mm")
         return AdapterFacts(**values)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
@@ -176,6 +182,18 @@ def put_tensors(model: PromptableModel, tensors: Mapping[str, Tensor], name: str
     with torch.no_grad():
         for key, parameter in own.items():
             parameter.copy_(tensors[key])
+
+
+def tuned(spec: ModelSpec, facts: AdapterFacts) -> ModelSpec:
+    """The row of a model with an adapter in it."""
+    return replace(spec, object_mm=facts.object_mm)
+
+
+def _is_range(value: object) -> bool:
+    """Whether something read is two lengths, the shorter one first."""
+    if not isinstance(value, tuple) or len(value) != 2 or not all(map(is_number, value)):
+        return False
+    return 0 < value[0] <= value[1]
 
 
 def base_sum(spec: ModelSpec) -> str:

@@ -86,7 +86,8 @@ class FollowingPredictor(Predictor):
             view = look(about, _View(about, logits, 1.0))
         elif previous is None:
             patches = affordable(
-                volume, zoom_patches(volume.grid, positives, self.spec.patch_shape)
+                volume,
+                zoom_patches(volume.grid, positives, self.spec.patch_shape, self.spec.object_mm),
             )
             view = consensus([look(patch, None) for patch in patches], volume.grid, positives)
         else:

@@ -12,16 +12,38 @@ MARGIN = 1.6  # patch edge over object edge; what the default model saw most in 
 _THINNEST = 0.25  # shortest patch edge over the longest, in millimetres
 _FEWEST = 12  # voxels of the finest axis that a patch edge spans at least
 _STEP = 1.7  # from one first guess to the next
+_KNOWN = (0.8, 2.5)  # first patch edge over object edge, where the size of objects is known
 _AGREE = (0.7, 1.4)  # patch edge over fitted edge that needs no new patch
 
 
-def zoom_patches(grid: Grid, positives: np.ndarray, shape: Shape3) -> Iterator[Grid]:
-    """Patches about the positive clicks (n, 3, voxels), from close up to the whole volume."""
+def zoom_patches(
+    grid: Grid,
+    positives: np.ndarray,
+    shape: Shape3,
+    object_mm: tuple[float, float] | None = None,
+) -> Iterator[Grid]:
+    """Patches about the positive clicks, from close up to the whole volume.
+
+    Parameters
+    ----------
+    grid
+        The volume's grid.
+    positives
+        (n, 3) clicks in voxels of it.
+    shape
+        Voxels of a patch.
+    object_mm
+        Longest edges of the smallest and the largest object that is to be expected: patches of
+        other sizes are left out.
+    """
     spacing = np.asarray(grid.spacing)
     centre = (positives.min(0) + positives.max(0)) / 2
     apart = (np.ptp(positives, axis=0) * spacing).max()
     edge = max(_STEP * _FEWEST * spacing.min(), MARGIN * apart)
     whole = grid.extent_mm.max()
+    if object_mm is not None:
+        edge = max(edge, _KNOWN[0] * object_mm[0])
+        whole = min(whole, _KNOWN[1] * object_mm[1] / _STEP)  # the last one is at most a step more
     while True:
         yield _patch(grid, centre, np.full(3, edge), shape)
         if edge >= whole:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari_sam3d.catalog import ModelSpec, model_spec
-from napari_sam3d.engine.adapters import load_adapter
+from napari_sam3d.engine.adapters import load_adapter, tuned
 from napari_sam3d.engine.devices import choose_device
 from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.fixed import FixedPredictor
@@ -42,7 +42,7 @@ def load_predictor(
     spec = model_spec(settings.model)
     model, spec = load_model(spec, choose_device(settings.device), progress)
     if settings.adapter:
-        load_adapter(model, spec, adapter_path(settings.adapter))
+        spec = tuned(spec, load_adapter(model, spec, adapter_path(settings.adapter)))
     return predictor_of(model, spec, settings)
 
 

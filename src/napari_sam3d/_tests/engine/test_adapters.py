@@ -27,6 +27,7 @@ from napari_sam3d.engine.weights import load_model
 from napari_sam3d.settings import InferenceSettings
 
 SPEC = model_spec("compact")
+SAID = {"format": FORMAT} | dict.fromkeys(("model", "family", "base_sha256"), json.dumps("x"))
 
 
 @pytest.fixture(autouse=True)
@@ -124,13 +125,14 @@ def test_files_that_are_no_adapters_are_refused(tmp_path):
         ({}, "is no adapter"),
         ({"format": FORMAT}, "is damaged: what it says"),
         ({"format": FORMAT, "model": "{"}, "is damaged: what it says"),
+        ({**SAID, "object_mm": "[5, 3]"}, "is damaged: what it says"),
+        ({**SAID, "object_mm": "[1, 2, 3]"}, "is damaged: what it says"),
         ({"format": "napari-sam3d-adapter/2"}, "written by a newer"),
     ):
         save_file({"a": torch.zeros(1)}, path, metadata)
         with pytest.raises(ValueError, match=sentence):
             read_facts(path)
-    said = {key: json.dumps("x") for key in ("model", "family", "base_sha256", "of the future")}
-    save_file({"a": torch.zeros(1)}, path, {"format": FORMAT, **said})
+    save_file({"a": torch.zeros(1)}, path, {**SAID, "of the future": "true"})
     assert read_facts(path).model == "x"
 
 
@@ -152,9 +154,10 @@ def test_the_predictor_takes_an_adapter():
     tensors = adapter_tensors(model)
     tensors["head.2.bias"] += 1
     adapters_folder().mkdir()
-    saved(adapters_folder() / "x.safetensors", tensors)
+    saved(adapters_folder() / "x.safetensors", tensors, object_mm=(20.0, 30.5))
     for adapter, added in (("", 0), ("x", 1)):
         predictor = load_predictor(InferenceSettings(device="cpu", adapter=adapter))
+        assert predictor.spec.object_mm == ((20.0, 30.5) if adapter else None)
         found = dict(predictor.model.named_parameters())
         expected = dict(model.named_parameters())["head.2.bias"] + added
         np.testing.assert_allclose(found["head.2.bias"].numpy(), expected.numpy())

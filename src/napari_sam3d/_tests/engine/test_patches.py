@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,17 @@ def test_first_guesses_grow_to_the_whole_volume():
     assert edges == sorted(edges) and len(edges) < 12
     assert (patches[-1].extent_mm >= GRID.extent_mm - 1e-6).all()
     assert all(p.contains(p.to_voxel(GRID.to_world((5, 10, 90)))) for p in patches)
+
+
+@pytest.mark.parametrize(("low", "high"), [(20.0, 20.0), (10.0, 30.0), (1.0, 500.0)])
+def test_first_guesses_are_of_the_sizes_that_are_known(low, high):
+    middle = np.array([[20.0, 60, 50]])
+    edges = [p.extent_mm.max() for p in zoom_patches(GRID, middle, SHAPE, (low, high))]
+    every = [p.extent_mm.max() for p in zoom_patches(GRID, middle, SHAPE)]
+    assert edges == sorted(edges) and len(edges) <= len(every)
+    assert edges[0] == pytest.approx(max(0.8 * low, every[0]))
+    assert edges[-1] <= min(2.5 * high, max(every)) * 1.001
+    assert edges[-1] >= min(1.4 * high, GRID.extent_mm.max())
 
 
 @settings(max_examples=80, deadline=None)

@@ -114,6 +114,12 @@ def objects_of(case: Labelled) -> list[LabelledObject]:
     return found
 
 
+def sizes_mm(objects: Sequence[LabelledObject]) -> tuple[float, float]:
+    """Longest edges of the smallest and the largest object, in millimetres."""
+    edges = [max(np.array(it.mask.shape) * np.asarray(it.volume.grid.spacing)) for it in objects]
+    return round(float(min(edges)), 3), round(float(max(edges)), 3)
+
+
 def _divide(case: Labelled) -> tuple[Labelled, Labelled | None]:
     """The case without its last slices, and these, which hold a fifth of the labelled voxels."""
     counts = np.count_nonzero(case.labels, axis=(1, 2))

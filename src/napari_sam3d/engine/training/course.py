@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from napari_sam3d.engine.adapters import AdapterFacts, save_adapter
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.predictor import predictor_of
-from napari_sam3d.engine.training.cases import objects_of, split
+from napari_sam3d.engine.training.cases import objects_of, sizes_mm, split
 from napari_sam3d.engine.training.events import (
     COUNTED,
     Event,
@@ -104,9 +104,10 @@ class Course:
         self._held_out = [
             chosen_objects(case, settings.objects, settings.seed) for case in self._split.held_out
         ]
-        self._tuner = Tuner(
-            self._base.model, self._base.spec, objects, settings, recipe, mask_loss()
-        )
+        self._spec = self._base.spec
+        if self._spec.way == "following":  # whose patches are of any size
+            self._spec = replace(self._spec, object_mm=sizes_mm(objects))
+        self._tuner = Tuner(self._base.model, self._spec, objects, settings, recipe, mask_loss())
         self._step, self._looked, self._stale = 0, 0, 0
         self._before: Scores = ()
         self._after: Scores = ()
@@ -203,7 +204,7 @@ class Course:
         settings = self._settings
         predictor = predictor_of(  # a new one, whose cache knows no older weights
             self._base.model,
-            self._base.spec,
+            self._spec if self._step else self._base.spec,
             InferenceSettings(
                 model=settings.model, device=settings.device, precision=settings.precision
             ),
@@ -304,7 +305,7 @@ class Course:
     def _facts(self, dice: Scores, step: int | None = None) -> AdapterFacts:
         return facts_of(
             self._folder.name,
-            (self._base.spec, self._base.sha256),
+            (self._spec, self._base.sha256),
             self._split,
             self._classes,
             (self._before, dice),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 import torch
 
 from napari_sam3d.catalog import model_spec
-from napari_sam3d.engine.adapters import base_sum, load_adapter
+from napari_sam3d.engine.adapters import base_sum, load_adapter, tuned
 from napari_sam3d.engine.devices import choose_device
 from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.places import adapter_path
@@ -43,7 +43,7 @@ def load_base(settings: TrainSettings, progress: Progress = lambda done, total: 
     recipe_of(spec)
     model, spec = load_model(spec, choose_device(settings.device), progress)
     if settings.adapter:
-        load_adapter(model, spec, adapter_path(settings.adapter))
+        spec = tuned(spec, load_adapter(model, spec, adapter_path(settings.adapter)))
     return Base(model, spec, base_sum(spec))
 
 

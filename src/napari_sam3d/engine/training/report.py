@@ -117,6 +117,7 @@ def facts_of(
         name=name,
         classes=classes,
         spacing_mm=spec.spacing_mm,
+        object_mm=spec.object_mm,
         patch_shape=tuple(spec.patch_shape),
         intensity=asdict(spec.intensity),
         cases=len(parts.train),

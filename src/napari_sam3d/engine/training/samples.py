@@ -145,7 +145,7 @@ def _following(it: LabelledObject, spec: ModelSpec, rng: np.random.Generator) ->
         box = np.stack([np.minimum(box[0], point - 0.5), np.maximum(box[1], point + 0.5)])
         patch = box_patch(grid, box, spec.patch_shape)
     else:
-        patches = list(zoom_patches(grid, point[None], spec.patch_shape))
+        patches = list(zoom_patches(grid, point[None], spec.patch_shape, spec.object_mm))
         patch = patches[rng.integers(len(patches))]
     image = following.patch_image(it.volume, patch)
     on_patch = patch.to_voxel(grid.to_world(point))

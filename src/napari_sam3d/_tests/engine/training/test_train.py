@@ -61,6 +61,7 @@ def test_a_training_that_helps_gives_an_adapter(data_folder):
     facts = read_facts(end.adapter)
     assert (facts.model, facts.base_sha256, facts.name) == ("compact", "0" * 64, "x")
     assert facts.classes == ("label 3",) and facts.cases == 2 and facts.held_out == start.held_out
+    assert facts.object_mm == (7.0, 9.0)  # of balls of which one is held out
     assert facts.dice_before == end.before and facts.dice_after == end.after
     assert set(read_tensors(end.adapter)) == {"head.weight", "head.bias"}
     assert status()["state"] == "DONE"
