@@ -66,7 +66,9 @@ class Compact(PromptableModel):
 
     @staticmethod
     def is_adapter(name: str) -> bool:
-        return name.startswith(("up", "head", "iou_head"))
+        # all but the first convolution: on training patients the way up and the heads alone gained
+        # 0.19 of Dice after one click on hearts in 60 steps, and with the way down 0.26
+        return not name.startswith("stem.")
 
 
 class PyramidDown(nn.Module):
