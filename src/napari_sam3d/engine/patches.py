@@ -12,7 +12,7 @@ MARGIN = 1.6  # patch edge over object edge; what the default model saw most in 
 _THINNEST = 0.25  # shortest patch edge over the longest, in millimetres
 _FEWEST = 12  # voxels of the finest axis that a patch edge spans at least
 _STEP = 1.7  # from one first guess to the next
-_KNOWN = (0.8, 2.5)  # first patch edge over object edge, where the size of objects is known
+_KNOWN = (0.8, 2.0)  # first patch edge over object edge, where the size of objects is known
 _AGREE = (0.7, 1.4)  # patch edge over fitted edge that needs no new patch
 
 

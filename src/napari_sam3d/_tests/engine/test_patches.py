@@ -35,8 +35,8 @@ def test_first_guesses_are_of_the_sizes_that_are_known(low, high):
     every = [p.extent_mm.max() for p in zoom_patches(GRID, middle, SHAPE)]
     assert edges == sorted(edges) and len(edges) <= len(every)
     assert edges[0] == pytest.approx(max(0.8 * low, every[0]))
-    assert edges[-1] <= min(2.5 * high, max(every)) * 1.001
-    assert edges[-1] >= min(1.4 * high, GRID.extent_mm.max())
+    assert edges[-1] <= min(2 * high, max(every)) * 1.001
+    assert edges[-1] >= min(1.1 * high, GRID.extent_mm.max())
 
 
 @settings(max_examples=80, deadline=None)

@@ -21,7 +21,7 @@ from napari_sam3d.engine.training.samples import Sample, draw, left_right, mirro
 from napari_sam3d.settings import TrainSettings
 
 _LAST = 0.01  # of the highest learning rate, at the end
-_RISE = 0.05  # share of the steps in which it rises
+_RISE = 0.1  # share of the steps in which it rises
 _NORM = 1.0  # longest gradient
 _MOST_FIXED = 32  # patches that are kept, with their embeddings
 _CHANGED = "model"  # key of the tuned tensors in the state
