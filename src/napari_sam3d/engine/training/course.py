@@ -20,6 +20,7 @@ from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.predictor import predictor_of
 from napari_sam3d.engine.training.cases import objects_of, sizes_mm, split
+from napari_sam3d.engine.training.curve import draw_curve
 from napari_sam3d.engine.training.events import (
     COUNTED,
     Event,
@@ -280,6 +281,7 @@ class Course:
             "best": {"step": self._best_step, "dice": list(self._after)},
         }
         self._folder.write_log(self._rows)
+        self._folder.write_curve(draw_curve(self._rows, self._before))
         self._folder.write_last(state, self._facts(()))
 
     def _restore(self, state: dict[str, Any]) -> None:

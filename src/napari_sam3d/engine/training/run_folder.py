@@ -46,6 +46,7 @@ class RunFolder:
         self.config = path / "config.json"
         self.status = path / "status.json"
         self.log = path / "log.csv"
+        self.curve = path / "progress.png"
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
         self.state = path / "state.pt"
@@ -87,6 +88,11 @@ class RunFolder:
         table.writeheader()
         table.writerows(rows)
         write_text(self.log, text.getvalue(), overwrite=True)
+
+    def write_curve(self, picture: bytes) -> None:
+        """The picture of the log."""
+        with replacing(self.curve) as file:
+            file.write(picture)
 
     def read_log(self, until: int) -> list[Row]:
         """The lines up to a step, without those that are damaged."""

@@ -71,6 +71,7 @@ def test_a_training_that_helps_gives_an_adapter(data_folder):
     assert float(rows[39]["dice_1"]) == of(Validated, events)[-1].dice[0] and not rows[38]["dice_1"]
     others = {path.name for path in data_folder.rglob("*") if path.is_file()}
     assert others == {"config.json", "status.json", "log.csv", "state.pt", "x.safetensors"} | {
+        "progress.png",
         "best.safetensors",
         "last.safetensors",
     }
