@@ -43,7 +43,7 @@ class FewShot:
     """Folder for runs, adapters and figures."""
     tasks: tuple[str, ...] = tuple(TASKS)
     shots: tuple[int, ...] = (1, 2, 5, 10)
-    objects: int = 5
+    most: int = 5
     """At most so many objects of a held-out volume."""
     threads: int = 2
     settings: tyro.conf.OmitArgPrefixes[TrainSettings] = field(default_factory=TrainSettings)
@@ -84,7 +84,7 @@ class FewShot:
         model = self.settings.model
         predictor = load_predictor(InferenceSettings(model=model, adapter=adapter))
         found: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-        wanted = objects(self.data, "val", self.objects, lambda row: is_of(task, row))
+        wanted = objects(self.data, "val", self.most, lambda row: is_of(task, row))
         for row, volume, _, reference in wanted:
             scores, _ = clicks(volume, reference, from_anew(predictor))
             found[row["patient"]][row["case"]].append(scores)
