@@ -15,6 +15,7 @@ from napari_sam3d.plugin.layers.voxels import widened
 from napari_sam3d.plugin.session.frames import STEP, step_title
 from napari_sam3d.plugin.session.objects import OBJECTS, Found, Object
 from napari_sam3d.volume import Volume, Window
+from napari_sam3d.windows import around, moved
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -138,22 +139,12 @@ def write_mask(
         there, and the window of both.
     """
     make_room(labels, object_id)
-    windows = [w for w in (window, old_window) if w is not None and all(s.stop for s in w)]
-    if not windows:
-        return 0
-    z, y, x = (
-        slice(min(s.start for s in axis), max(s.stop for s in axis))
-        for axis in zip(*windows, strict=True)
-    )
-    box = (z, y, x)
+    box = around(w for w in (window, old_window) if w is not None)
     now = labels.data[box]
-    if mask is not None and window == box:
-        wanted = mask
-    else:
+    if mask is None or window is None:
         wanted = np.zeros(now.shape, bool)
-        if mask is not None and window is not None and mask.size:
-            inside = zip(window, box, strict=True)
-            wanted[tuple(slice(w.start - b.start, w.stop - b.start) for w, b in inside)] = mask
+    else:
+        wanted = mask if window == box else moved(mask, window, box)
     free = now == 0
     if rule is not None:
         wanted, free = rule(object_id, wanted, now, box)
