@@ -30,7 +30,7 @@ class InferenceSettings:
         default=0.0, metadata={"min": 0.0, "max": 10.0, "step": 0.5, "label": "Smooth (mm)"}
     )
     """Round the surface off: standard deviation of a Gaussian, in millimetres; 0 leaves it."""
-    adapter: str = field(default="", metadata={"visible": False, "label": ""})
+    adapter: str = ""
     """What the model was tuned with: the name of an adapter, or its file; empty for none."""
 
     def __post_init__(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_cache_dir, user_data_dir
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from napari_sam3d.catalog import ModelSpec
 
@@ -63,6 +65,18 @@ def adapter_path(adapter: str) -> Path:
         f"There is no adapter called {adapter!r}, nor a file of that name; known adapters: "
         f"{known or 'none yet'}."
     )
+
+
+def adapters_of(model: str) -> list[str]:
+    """Names of the adapters of a model that can be chosen; files that are none do not count."""
+    names = []
+    for path in sorted(adapters_folder().glob("*.safetensors")):
+        with suppress(OSError, SafetensorError, ValueError):
+            with safe_open(path, framework="np") as file:
+                of = json.loads((file.metadata() or {}).get("model", "null"))
+            if of == model:
+                names.append(path.stem)
+    return names
 
 
 def is_safetensors(path: Path) -> bool:

@@ -88,6 +88,7 @@ class SegmentWidget(QWidget):
             [
                 ("Image", image),
                 ("Model", self.model.row.native),
+                ("", self.model.adapter),
                 ("", self.model.more),
                 ("Tool", tools),
                 ("", tools.depth),

@@ -109,6 +109,7 @@ def work_folder(tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Unsaved work is not kept among the data of who runs the tests."""
     folder = tmp_path_factory.mktemp("work")
     monkeypatch.setenv("NAPARI_SAM3D_WORK", str(folder))
+    monkeypatch.setenv("NAPARI_SAM3D_DATA", str(folder / "data"))
     return folder
 
 

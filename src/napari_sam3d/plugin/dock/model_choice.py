@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
 from napari_sam3d.catalog import model_spec
+from napari_sam3d.plugin.dock.adapter_list import AdapterList
 from napari_sam3d.plugin.dock.adding import ask_and_add
 from napari_sam3d.plugin.dock.form import SettingsForm
 from napari_sam3d.plugin.dock.model_list import ModelList, model_choices
@@ -27,6 +28,8 @@ class ModelChoice(QObject):
     ----------
     form
         All settings.
+    adapter
+        With which adapter; seen only where the model has one.
     more
         Folded: where the network runs, and weights of the user's.
     threshold, finishing
@@ -48,13 +51,21 @@ class ModelChoice(QObject):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._parent = parent
+        settings = InferenceSettings()
+        self._adapters = AdapterList(settings.model, self)
         self.form = SettingsForm(
-            InferenceSettings(),
-            choices={"model": model_choices, "device": ("auto", "cpu", "cuda", "mps")},
+            settings,
+            choices={
+                "model": model_choices,
+                "device": ("auto", "cpu", "cuda", "mps"),
+                "adapter": self._adapters.choices,
+            },
             sliders=("threshold",),
         )
         self.spec = model_spec(self.value().model)
         self.row = self.form.row("model")
+        self._adapters.attach(self.form.row("adapter"))
+        self.adapter = _rows([self.form.row("adapter")])
         self._list = ModelList(self.row)
         keep_narrow(self.row.native)
         self.add_weights = button(
@@ -62,22 +73,28 @@ class ModelChoice(QObject):
         )
         self.threshold = _rows([self.form.row("threshold")])
         self._more = _rows([self.form.row(name) for name in _SELDOM], self.add_weights)
-        apart = ("model", "threshold", *_SELDOM)
+        apart = ("model", "adapter", "threshold", *_SELDOM)
         self.finishing = _rows([row for row in self.form.rows if row.name not in apart])
         self.more = fold(
             "Device and weights", self._more, "Where the network runs, and weights of your own"
         )
         self.add_weights.clicked.connect(self.add_requested)
         self.form.changed.connect(self._on_changed)
+        self._adapters.changed.connect(self._show_rows)
         self._show_rows()
 
     def value(self) -> InferenceSettings:
         return self.form.value()
 
     def set_value(self, settings: InferenceSettings) -> None:
-        """Use other settings; ValueError for a model that does not exist."""
+        """Use other settings; ValueError for a model that does not exist.
+
+        An adapter that is not here is left out.
+        """
         model_spec(settings.model)
-        self.form.set_value(settings)
+        self._adapters.show_model(settings.model)
+        known = self._adapters.knows(settings.adapter)
+        self.form.set_value(settings if known else replace(settings, adapter=""))
 
     def look_again(self) -> None:
         """The weights of the model may have come."""
@@ -100,6 +117,8 @@ class ModelChoice(QObject):
         spec = model_spec(settings.model)
         if spec != self.spec:
             self.spec = spec
+            self._adapters.show_model(spec.name)
+            settings = self.form.value()
             self._list.refresh()
             self._show_rows()
             self.model_changed.emit(spec)
@@ -112,6 +131,7 @@ class ModelChoice(QObject):
         assert isinstance(form, QFormLayout)
         for it in (slices, form.labelForField(slices)):  # QFormLayout.setRowVisible needs Qt 6
             it.setVisible(self.spec.way == "slices")
+        self.adapter.setVisible(not self._adapters.empty)
 
 
 def _rows(rows: Sequence[Widget], *more: QWidget) -> QWidget:
