@@ -75,9 +75,9 @@ class Seat:
         return self.waiting and not self.left and self.uses(settings)
 
 
-def needs(settings: InferenceSettings) -> tuple[str, str, str]:
+def needs(settings: InferenceSettings) -> tuple[str, str, str, str]:
     """What of the settings a predictor is loaded for; the rest may differ from click to click."""
-    return settings.model, settings.device, settings.precision
+    return settings.model, settings.adapter, settings.device, settings.precision
 
 
 def answer(predictor: Predictor, job: Job, seat: Seat) -> None:

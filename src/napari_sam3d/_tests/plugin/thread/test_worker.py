@@ -104,10 +104,11 @@ def test_one_load_serves_all_requests_with_the_same_settings(qtbot, worker, load
     for position in (3, 4):
         with qtbot.waitSignal(worker.predicted):
             worker.submit(SETTINGS, volume, at(position, 8, 8))
-    other = InferenceSettings(precision="fp32")
-    with qtbot.waitSignal(worker.predicted):
-        worker.submit(other, volume, at(5, 8, 8))
-    assert loader.loads == [SETTINGS, other]
+    others = [InferenceSettings(precision="fp32"), InferenceSettings(adapter="nuclei")]
+    for other in others:
+        with qtbot.waitSignal(worker.predicted):
+            worker.submit(other, volume, at(5, 8, 8))
+    assert loader.loads == [SETTINGS, *others]
 
 
 @pytest.mark.parametrize(
