@@ -67,6 +67,8 @@ class SharedThread:
         with self._wake:
             seat.put(job)
             self._wake.notify_all()
+        if self._predictors.is_coming(job.settings):  # it will be told of again as bytes arrive
+            seat.tell("loading", job.number, job.settings.model)
 
     def cancel(self, seat: Seat, newest: int) -> None:
         """Give up what is under way for a dock; it hears nothing more up to this number."""
