@@ -59,6 +59,8 @@ def merge(given: Prediction, new: Prediction, prompts: Prompts, grid: Grid) -> P
     grid
         Of the volume.
     """
+    if not given.mask.any():  # there is nothing to keep
+        return new
     positions, labels = prompts.arrays()
     voxels = np.floor(positions + 0.5).astype(int)
     positives = [_voxel(z, y, x) for z, y, x in voxels[labels == 1].tolist()]

@@ -148,3 +148,17 @@ def test_the_patch_stays_while_it_shows_the_mask_and_the_points():
     assert it.model.encoded == 2
     shown = wide.patch.to_voxel(volume.grid.to_world(np.array([[8, 8, 6], [14, 14, 46]])))
     assert (shown > 0).all() and (shown < np.array(wide.patch.shape) - 1).all()
+
+
+def test_where_all_was_erased_the_network_begins_anew():
+    volume, near, _ = two_blocks()
+    it = fixed()
+    prompts = Prompts((Point((14, 14, 14)),))
+    start = given(near, volume, it)
+    erased = replace(start, mask=np.zeros_like(start.mask), logits=np.full_like(start.logits, -8))
+    prediction = it.predict(volume, prompts, erased)
+    np.testing.assert_array_equal(prediction.full(SHAPE), near)
+    assert not prediction.trusted
+
+    elsewhere = Prompts((Point((2, 2, 60)), Point((2, 2, 62), False)))  # the network says: nothing
+    assert not it.predict(volume, elsewhere, erased).mask.any()
