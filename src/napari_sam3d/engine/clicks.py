@@ -49,9 +49,12 @@ def next_click(
     return Point((float(z), float(y), float(x)), bool(reference[z, y, x]))
 
 
-def deepest(mask: np.ndarray) -> np.ndarray | None:
-    """A voxel (z, y, x) deep inside the largest part of a mask; None when it has no voxel."""
-    point = next_click(np.zeros_like(mask), mask)
+def deepest(mask: np.ndarray, generator: np.random.Generator | None = None) -> np.ndarray | None:
+    """A voxel (z, y, x) deep inside the largest part of a mask; None when it has no voxel.
+
+    A generator draws it as in `next_click`.
+    """
+    point = next_click(np.zeros_like(mask), mask, generator)
     return None if point is None else np.array(point.position_voxel)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine import fixed, following
-from napari_sam3d.engine.clicks import next_click
+from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.orientation import Orientation
 from napari_sam3d.engine.patches import box_patch, zoom_patches
 from napari_sam3d.engine.resample import resample
@@ -38,14 +38,11 @@ class Sample:
         bool (d, h, w): the object. All false in a patch without it.
     point
         The first click, (3,) in voxels of the patch.
-    key
-        What tells the patch from others when it will come again.
     """
 
     image: Tensor
     target: np.ndarray
     point: np.ndarray
-    key: object = None
 
 
 def draw(
@@ -128,9 +125,9 @@ def left_right(spec: ModelSpec) -> int:
 def first_click(it: LabelledObject, rng: np.random.Generator) -> np.ndarray:
     """Where a user clicks on the object at first, (3,) in voxels of the volume."""
     exact = rng.random() < _EXACT
-    click = next_click(np.zeros_like(it.mask), it.mask, None if exact else rng)
+    click = deepest(it.mask, None if exact else rng)
     assert click is not None
-    return np.array(click.position_voxel) + it.start
+    return click + it.start
 
 
 def _following(it: LabelledObject, spec: ModelSpec, rng: np.random.Generator) -> Sample:
@@ -168,7 +165,6 @@ def _fixed_at(it: LabelledObject, spec: ModelSpec, grid: Grid, point: np.ndarray
         orientation.turn(image).contiguous(),
         np.ascontiguousarray(orientation.turn_array(_target(it, patch))),
         orientation.turn_points((point - start)[None], spec.patch_shape)[0],
-        (id(it.volume), start),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapters import adapter_tensors, put_tensors
-from napari_sam3d.engine.clicks import deepest, next_click
+from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.devices import autocast, choose_precision
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.training.cases import LabelledObject
@@ -157,10 +158,9 @@ class Tuner:
         sample = self._fixed[number]
         if not sample.target.any():
             return sample, number
-        click = next_click(np.zeros_like(sample.target), sample.target, rng)
-        point = deepest(sample.target) if click is None else np.array(click.position_voxel)
+        point = deepest(sample.target, rng)
         assert point is not None
-        return Sample(sample.image, sample.target, point), number
+        return replace(sample, point=point), number
 
 
 def schedule(step: int, steps: int, kind: str) -> float:
