@@ -69,7 +69,7 @@ def choose_affine(header: Header, shape: Shape3) -> tuple[np.ndarray, str, list[
     if int(header["qform_code"]) > 0 and qform is None:
         doubts.append("The qform of the file is damaged and was not used.")
     if sform is not None:
-        if qform is not None and _corner_distance(sform, qform, shape) > 0.1:
+        if qform is not None and corner_distance(sform, qform, shape) > 0.1:
             doubts.append(
                 "The two orientations in the file (sform and qform) differ; the sform is used, "
                 "other programs may use the qform."
@@ -134,7 +134,7 @@ def _voxel_size(header: Header) -> np.ndarray:
     return np.where((size > 1e-30) & (size < 1e30), size, 1.0)  # false for NaN
 
 
-def _corner_distance(first: np.ndarray, second: np.ndarray, shape: Shape3) -> float:
+def corner_distance(first: np.ndarray, second: np.ndarray, shape: Shape3) -> float:
     """Largest distance of a corner between two affines, in voxels of the first."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1)
     apart = np.linalg.solve(first[:3, :3], _apply(second, corners.T).T - first[:3, 3:]) - corners

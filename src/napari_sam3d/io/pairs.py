@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_sam3d.io.affine import corner_distance
 from napari_sam3d.io.errors import NiftiError
-from napari_sam3d.io.label_names import read_label_names, sidecar_path
+from napari_sam3d.io.label_names import read_label_names
 from napari_sam3d.io.read import is_nifti_name, nifti_stem, read_nifti
 from napari_sam3d.labelled import Labelled
 
@@ -103,11 +104,10 @@ def read_pair(files: PairFiles) -> Labelled:
             f"{name} has shape {labels.grid.shape}, its image {files.image.name} has "
             f"{volume.grid.shape} (z, y, x); resample the labels to the image."
         )
-    corners = np.array([(0, 0, 0), np.array(volume.grid.shape) - 1])
-    apart = volume.grid.to_voxel(labels.grid.to_world(corners)) - corners
-    if np.abs(apart).max() > _ALIKE * max(volume.grid.shape):
+    apart = corner_distance(volume.grid.affine, labels.grid.affine, volume.grid.shape)
+    if apart > _ALIKE * max(volume.grid.shape):
         raise NiftiError(
-            f"{name} lies {np.abs(apart).max():.1f} voxels from its image {files.image.name}; "
+            f"{name} lies {apart:.1f} voxels from its image {files.image.name}; "
             "resample the labels to the image."
         )
     return Labelled(volume, _whole(labels.data, name), _names(files))
@@ -128,8 +128,6 @@ def _whole(data: np.ndarray, name: str) -> np.ndarray:
 
 def _names(files: PairFiles) -> dict[int, str]:
     """What the file beside the labels calls them."""
-    if not sidecar_path(files.labels).exists():
-        return {}
     return {it.id: it.name for it in read_label_names(files.labels) if it.name}
 
 

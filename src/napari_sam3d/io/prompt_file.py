@@ -22,6 +22,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from napari_sam3d.io.affine import corner_distance
 from napari_sam3d.io.json_file import is_number, is_whole, read_json, write_text
 from napari_sam3d.io.prompt_rows import ObjectPrompts, RowReader, object_row
 from napari_sam3d.io.source import NiftiSource, fresh_source
@@ -120,10 +121,9 @@ def _is_on(image: Any, frame: NiftiSource, path: Path) -> bool:
         raise ValueError(f"{path.name} is damaged: the shape or affine of its image is no such.")
     if tuple(shape) != tuple(frame.stored_shape):
         return False
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in frame.stored_shape])).reshape(3, -1)
-    corners = np.vstack([corners, np.ones(8)])
-    apart = np.linalg.solve(frame.affine, (np.array(rows, float) - frame.affine) @ corners)
-    return bool(np.abs(apart).max() < _SAME)
+    affine = np.array(rows, float)
+    last = np.abs(affine[3] - (0, 0, 0, 1)).max()  # of no affine, where it is anything else
+    return bool(last < _SAME and corner_distance(frame.affine, affine, frame.stored_shape) < _SAME)
 
 
 def _is_triple(value: Any) -> TypeGuard[list[int]]:

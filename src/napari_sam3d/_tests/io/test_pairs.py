@@ -21,6 +21,17 @@ def save(path, data=None, affine=AFFINE):
     nib.save(nib.Nifti1Image(data, affine), path)
 
 
+def turned(degrees) -> np.ndarray:
+    """The affine turned about the line from the first voxel to the last, which both stay."""
+    line = AFFINE[:3, :3] @ (np.array(SHAPE) - 1)
+    x, y, z = line / np.linalg.norm(line)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    turn = np.eye(4)
+    turn[:3, :3] += np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return turn @ AFFINE
+
+
 def names(folder) -> list[tuple[str, str]]:
     return [(it.image.name, it.labels.name) for it in find_pairs(folder)]
 
@@ -97,6 +108,7 @@ def test_a_pair_is_read_with_its_names(tmp_path):
     [
         (np.ones((4, 5, 7), np.uint8), AFFINE, "shape"),
         (np.ones(SHAPE, np.uint8), np.diag([1.5, 1, 2.5, 1]), "lies 1.2 voxels from its image"),
+        (np.ones(SHAPE, np.uint8), turned(20), "lies 1.4 voxels from its image"),
         (np.zeros(SHAPE, np.uint8), AFFINE, "no labelled voxel"),
         (np.full(SHAPE, 0.5, np.float32), AFFINE, "not all of its values are whole"),
         (np.full(SHAPE, -1, np.int16), AFFINE, "has the label -1"),
