@@ -74,7 +74,7 @@ class Tools:
         self._tool = TOOLS[0]
         self._layer, self._clicks, self._marks, self._kind = layer, clicks, marks, kind
         self._viewer = viewer
-        self._told = False
+        self._told = self._held = False
         for pen in (self.box, self.scribble):
             pen.coming.connect(self._on_coming)
             pen.refused.connect(self._on_refused)
@@ -140,7 +140,9 @@ class Tools:
 
     def _on_coming(self, shape: Box | Scribble | None) -> None:
         self._marks.preview(shape)
-        self._layer.bind_key(_KEY, None if shape is None else self._on_key, overwrite=True)
+        if self._held != (shape is not None):
+            self._held = shape is not None
+            self._layer.bind_key(_KEY, self._on_key if self._held else None, overwrite=True)
 
     def _on_key(self, layer: Any) -> None:
         self.give_up()
