@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.utils.history import get_save_history
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog, QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QColorDialog, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_sam3d.io import fresh_source, nifti_stem
+from napari_sam3d.io import fresh_source
 from napari_sam3d.plugin.dock.measuring import Measuring
 from napari_sam3d.plugin.dock.object_table import ObjectRow, ObjectTable
 from napari_sam3d.plugin.dock.parts import fold
 from napari_sam3d.plugin.dock.prompt_table import PromptRow, PromptTable
 from napari_sam3d.plugin.files import questions
-from napari_sam3d.plugin.files.export import safe_name
+from napari_sam3d.plugin.files.asking import ask_target
 from napari_sam3d.plugin.session.measure import Measures, write_csv
 from napari_sam3d.prompts import Box
 
@@ -145,29 +144,21 @@ class Overview(QWidget):
 
     def _export(self) -> str:
         image, volume = self._session.require_image()
-        source = volume.source
-        if source is not None and source.path:
-            beside = Path(source.path)
-            suggested = beside.with_name(f"{nifti_stem(beside.name)}_objects.csv")
-        else:
-            folder = (*get_save_history(), Path.home())[0]
-            suggested = Path(folder) / f"{safe_name(image.name)}_objects.csv"
-        chosen, _ = QFileDialog.getSaveFileName(
-            self, "Export the table", str(suggested), "Table (*.csv)"
+        path = ask_target(
+            image, volume, "_objects.csv", "Export the table", "Table (*.csv)", _csv_path, self
         )
-        if not chosen:
+        if path is None:
             return ""
-        path = Path(chosen) if Path(chosen).suffix else Path(f"{chosen}.csv")
-        # the dialog has asked about the name as it was typed
-        if str(path) != chosen and path.exists():
-            if not questions.allow(f"{path.name} exists already.", "Replace", self):
-                return ""
         measures = self.measuring.now()
         numbers = sorted(self._session.objects)
         objects = self._session.objects
         rows = [(n, objects[n].title(n), objects[n].category) for n in numbers]
         write_csv(path, [(*row, measures.get(row[0], Measures())) for row in rows])
         return f"Table saved in {path.name}."
+
+
+def _csv_path(typed: str) -> Path:
+    return Path(typed) if Path(typed).suffix else Path(f"{typed}.csv")
 
 
 def _make_way(section: QCollapsible, other_is_open: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Labels
-from napari.utils.history import get_save_history, update_save_history
+from napari.utils.history import update_save_history
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -30,6 +30,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam3d.plugin.files import background, questions
+from napari_sam3d.plugin.files.asking import save_folder
 from napari_sam3d.plugin.files.export import itksnap_path, listing
 from napari_sam3d.plugin.files.save_plan import SavePlan, has_classes, prompts_of, suggest
 from napari_sam3d.plugin.files.writer import write_all
@@ -106,7 +107,7 @@ class SaveDialog(QDialog):
         )
         self.name = QLineEdit(_common(names))
         self.name.setToolTip("Name of the combined label map")
-        self.folder = QLineEdit(str(folder or (*get_save_history(), Path.home())[0]))
+        self.folder = QLineEdit(str(folder or save_folder()))
         self.browse = QPushButton("Browse...")
         self.itksnap = QCheckBox("ITK-SNAP label description (.txt)")
         self.itksnap.setToolTip("Names and colours for ITK-SNAP's Import Label Descriptions")

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.history import get_save_history
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sam3d.io import nifti_stem
 from napari_sam3d.io.prompt_file import json_path, read_prompts, write_prompts
 from napari_sam3d.io.prompt_rows import ObjectPrompts
-from napari_sam3d.plugin.files import questions
-from napari_sam3d.plugin.files.export import listing, safe_name
+from napari_sam3d.plugin.files.asking import ask_target
+from napari_sam3d.plugin.files.export import listing
 from napari_sam3d.plugin.session.objects import Object
 from napari_sam3d.prompts import Prompts
 
@@ -61,21 +59,9 @@ def ask_and_save_prompts(session: Session, parent: QWidget) -> str:
     image, volume = session.require_image()
     if not all_prompts(session.objects):
         raise ValueError("There are no prompts to save: click on the object first.")
-    source = volume.source
-    if source is not None and source.path:
-        beside = Path(source.path)
-        suggested = beside.with_name(f"{nifti_stem(beside.name)}_prompts.json")
-    else:
-        folder = (*get_save_history(), Path.home())[0]
-        suggested = Path(folder) / f"{safe_name(image.name)}_prompts.json"
-    chosen, _ = QFileDialog.getSaveFileName(parent, "Save prompts", str(suggested), _FILTER)
-    if not chosen:
+    path = ask_target(image, volume, "_prompts.json", "Save prompts", _FILTER, json_path, parent)
+    if path is None:
         return ""
-    path = json_path(chosen)
-    # the dialog has asked about the name as it was typed
-    if str(path) != chosen and path.exists():
-        if not questions.allow(f"{path.name} exists already.", "Replace", parent):
-            return ""
     return f"Prompts saved in {save_prompts(session, path, overwrite=True).name}."
 
 
