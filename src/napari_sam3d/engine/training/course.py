@@ -192,12 +192,12 @@ class Course:
         best = np.mean(dice) > np.mean(self._after)
         yield Validated(self._step, dice, self._before, bool(best))
         self._stale = 0 if best else self._stale + 1
+        tensors = self._finite()
         if best:
-            tensors = self._finite()
             self._after, self._best_step, self._best = dice, self._step, tensors
             self._folder.write_best(tensors, self._facts(dice))
             yield Saved(self._step, self._folder.best)
-        self._save()
+        self._save(tensors)
         yield Saved(self._step, self._folder.last)
 
     def _look(self) -> Generator[Event, None, Scores]:
@@ -223,7 +223,7 @@ class Course:
         """Save on the way out; nothing is said of what cannot be saved."""
         with suppress(OSError, Broken):
             if self._whole and (self._step > self._begun or not self._folder.state.exists()):
-                self._save()
+                self._save(self._finite())
             self._folder.write_status("STOPPED", self._step, self._settings.total)
             self._install()
 
@@ -235,7 +235,7 @@ class Course:
                 self._folder.write_best(self._best, self._facts(self._after, self._best_step))
         if self._step > self._begun and not self._folder.last.exists():
             with suppress(OSError, Broken):
-                self._save()
+                self._save(self._finite())
         self.give_up(sentence)
         with suppress(OSError):
             self._install()
@@ -269,11 +269,9 @@ class Course:
         save_adapter(path, self._best, self._facts(self._after, self._best_step))
         return path
 
-    def _save(self) -> None:
-        tensors = self._finite()
+    def _save(self, tensors: dict[str, Tensor]) -> None:
         state = {
-            **self._tuner.state(),
-            "model": tensors,
+            **self._tuner.state(tensors),
             "step": self._step,
             "looked": self._looked,
             "stale": self._stale,

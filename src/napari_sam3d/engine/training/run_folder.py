@@ -27,7 +27,9 @@ COLUMNS = ("step", "loss", "rate", "seconds", *(f"dice_{count}" for count in COU
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
-_STATE = {"step", "looked", "stale", "model", "optimiser", "scaler", "base", "best"}
+CHANGED = "model"
+"""Key of the tuned tensors in the state."""
+_STATE = {"step", "looked", "stale", CHANGED, "optimiser", "scaler", "base", "best"}
 
 Row = dict[str, float]
 
@@ -116,7 +118,7 @@ class RunFolder:
         """
         with replacing(self.state) as file:
             torch.save(dict(state), file)
-        save_adapter(self.last, state["model"], facts)
+        save_adapter(self.last, state[CHANGED], facts)
 
     def write_best(self, tensors: Mapping[str, Tensor], facts: AdapterFacts) -> None:
         """The adapter that did best so far."""

@@ -18,6 +18,7 @@ from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.training.cases import LabelledObject
 from napari_sam3d.engine.training.recipes import Recipe
 from napari_sam3d.engine.training.rounds import Loss, play
+from napari_sam3d.engine.training.run_folder import CHANGED
 from napari_sam3d.engine.training.samples import Sample, draw, left_right, mirrored, varied
 from napari_sam3d.settings import TrainSettings
 
@@ -25,7 +26,6 @@ _LAST = 0.01  # of the highest learning rate, at the end
 _RISE = 0.1  # share of the steps in which it rises
 _NORM = 1.0  # longest gradient
 _MOST_FIXED = 32  # patches that are kept, with their embeddings
-_CHANGED = "model"  # key of the tuned tensors in the state
 
 
 class Tuner:
@@ -105,17 +105,17 @@ class Tuner:
         """Copies of what is tuned, on the CPU."""
         return adapter_tensors(self.model)
 
-    def state(self) -> dict[str, Any]:
-        """What `restore` needs to go on from here."""
+    def state(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """What `restore` needs to go on from here, where `tensors` are those of now."""
         return {
-            _CHANGED: self.tensors(),
+            CHANGED: tensors,
             "optimiser": self._optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
 
     def restore(self, state: dict[str, Any], name: str) -> None:
         """Go on from a state; ValueError with a sentence about `name` when it does not fit."""
-        put_tensors(self.model, state[_CHANGED], name)
+        put_tensors(self.model, state[CHANGED], name)
         self._optimiser.load_state_dict(state["optimiser"])
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])
