@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,52 +13,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.adapter_facts import FORMAT, AdapterFacts, read_facts
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import is_safetensors
 from napari_sam3d.engine.weights import file_sum, weights_path
 from napari_sam3d.io.atomic import real_target, replacing
-from napari_sam3d.io.json_file import is_number
-
-FORMAT = "napari-sam3d-adapter/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterFacts:
-    """What is told of an adapter beside its tensors."""
-
-    model: str
-    """Name of the model that was tuned."""
-    family: str
-    """Which network that is."""
-    base_sha256: str
-    """Checksum of the weights that were tuned; the adapter belongs on no others."""
-    name: str = ""
-    classes: tuple[str, ...] = ()
-    """What was labelled in the training volumes."""
-    spacing_mm: float | None = None
-    """Of the patches; None where they follow the object."""
-    patch_shape: tuple[int, ...] = ()
-    object_mm: tuple[float, float] | None = None
-    """Longest edges of the smallest and the largest object; None where that is of no account."""
-    intensity: Mapping[str, Any] | None = None
-    """How the intensities of a patch are changed, as a row of the catalog has it."""
-    cases: int = 0
-    """Volumes that it was tuned on."""
-    held_out: tuple[str, ...] = ()
-    """Names of what it was judged on."""
-    optimistic: bool = False
-    """Whether these are parts of volumes that it was tuned on."""
-    dice_before: tuple[float, ...] = ()
-    """Dice after 1, 3 and 5 clicks without it."""
-    dice_after: tuple[float, ...] = ()
-    """The same with it."""
-    step: int = 0
-    licence: str = ""
-    """Of the weights that were tuned."""
-    version: str = ""
-    """Of napari-sam3d."""
-    date: str = ""
-    author: str = ""
 
 
 def adapter_tensors(model: PromptableModel) -> dict[str, Tensor]:
@@ -82,48 +40,6 @@ def save_adapter(path: Path, tensors: Mapping[str, Tensor], facts: AdapterFacts)
     said = {key: json.dumps(value) for key, value in asdict(facts).items()}
     with replacing(real_target(path)) as file:
         file.write(save(dict(tensors), {"format": FORMAT, **said}))
-
-
-def read_facts(path: Path) -> AdapterFacts:
-    """What is told of the adapter in a file.
-
-    Raises
-    ------
-    ValueError
-        With one sentence, when it is no adapter or damaged.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path} is no file; check the path.")
-    if not is_safetensors(path):
-        raise ValueError(f"{path.name} is no adapter of napari-sam3d: it is no safetensors file.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            said = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path.name} is damaged ({error}); copy the file again.") from error
-    if said.get("format") != FORMAT:
-        found = said.get("format", "")
-        if found.startswith(FORMAT.split("/")[0]):
-            raise ValueError(
-                f"{path.name} was written by a newer napari-sam3d ({found}); update napari-sam3d."
-            )
-        raise ValueError(f"{path.name} is no adapter of napari-sam3d.")
-    known = {it.name for it in fields(AdapterFacts)}
-    try:
-        values = {key: json.loads(text) for key, text in said.items() if key in known}
-        for key in ("model", "family", "base_sha256"):
-            if not isinstance(values[key], str):
-                raise TypeError(key)
-        for key, value in values.items():
-            values[key] = tuple(value) if isinstance(value, list) else value
-        known_mm = values.get("object_mm")
-        if known_mm is not None and not _is_range(known_mm):
-            raise ValueError("object_mm")
-        return AdapterFacts(**values)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(
-            f"{path.name} is damaged: what it says of itself is unreadable."
-        ) from error
 
 
 def load_adapter(model: PromptableModel, spec: ModelSpec, path: Path) -> AdapterFacts:
@@ -187,13 +103,6 @@ def put_tensors(model: PromptableModel, tensors: Mapping[str, Tensor], name: str
 def tuned(spec: ModelSpec, facts: AdapterFacts) -> ModelSpec:
     """The row of a model with an adapter in it."""
     return replace(spec, object_mm=facts.object_mm)
-
-
-def _is_range(value: object) -> bool:
-    """Whether something read is two lengths, the shorter one first."""
-    if not isinstance(value, tuple) or len(value) != 2 or not all(map(is_number, value)):
-        return False
-    return 0 < value[0] <= value[1]
 
 
 def base_sum(spec: ModelSpec) -> str:

@@ -11,13 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from napari_sam3d.catalog import MODELS, Weights, model_spec
+from napari_sam3d.engine.adapter_facts import AdapterFacts, read_facts
 from napari_sam3d.engine.adapters import (
     FORMAT,
-    AdapterFacts,
     adapter_tensors,
     base_sum,
     load_adapter,
-    read_facts,
     save_adapter,
 )
 from napari_sam3d.engine.models.compact import Compact

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.adapters import AdapterFacts, save_adapter
+from napari_sam3d.engine.adapter_facts import AdapterFacts
+from napari_sam3d.engine.adapters import save_adapter
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.predictor import predictor_of

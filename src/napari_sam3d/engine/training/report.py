@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.adapters import AdapterFacts
+from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.training.cases import Split, objects_of
 from napari_sam3d.engine.training.events import Scores
 from napari_sam3d.labelled import Labelled

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_sam3d.engine.adapters import AdapterFacts, read_tensors, save_adapter
+from napari_sam3d.engine.adapter_facts import AdapterFacts
+from napari_sam3d.engine.adapters import read_tensors, save_adapter
 from napari_sam3d.engine.checkpoints import read_checkpoint
 from napari_sam3d.engine.places import runs_folder
 from napari_sam3d.engine.training.events import COUNTED

@@ -11,7 +11,8 @@ import torch
 from napari_sam3d._tests.engine.models.test_contract import SMALL, build
 from napari_sam3d._tests.engine.training.small import balls, settings
 from napari_sam3d.catalog import MODELS, model_spec
-from napari_sam3d.engine.adapters import read_facts, read_tensors
+from napari_sam3d.engine.adapter_facts import read_facts
+from napari_sam3d.engine.adapters import read_tensors
 from napari_sam3d.engine.models.base import PatchPrompts
 from napari_sam3d.engine.models.compact import Compact
 from napari_sam3d.engine.training import Base, Finished, RunFolder, Step, train

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from napari_sam3d._tests.engine.training.small import balls, settings, small_base
-from napari_sam3d.engine.adapters import adapter_tensors, read_facts, read_tensors
+from napari_sam3d.engine.adapter_facts import read_facts
+from napari_sam3d.engine.adapters import adapter_tensors, read_tensors
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.training import (
     Finished,
