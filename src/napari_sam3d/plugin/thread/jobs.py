@@ -126,14 +126,22 @@ def answer_without_model(job: Job, seat: Seat) -> None:
     seat.tell("predicted", job.number, prediction)
 
 
-def sentence(error: Exception) -> str:
-    """What the user is told; what is not meant for users goes to the log in full."""
+def sentence(error: Exception, doing: str = "prediction") -> str:
+    """What the user is told; what is not meant for users goes to the log in full.
+
+    Parameters
+    ----------
+    error
+        What ended it.
+    doing
+        What was being done, as a noun.
+    """
     meant = isinstance(error, (ValueError, FileNotFoundError, NotImplementedError))
     if str(error) and (meant or (isinstance(error, OSError) and error.errno is None)):
         return " ".join(str(error).split())
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        _LOG.exception("Out of memory while predicting")
-        return "There is not enough memory for this prediction; try another device or model."
-    _LOG.exception("The prediction failed")
+        _LOG.error("Out of memory in the %s", doing, exc_info=error)
+        return f"There is not enough memory for this {doing}; try another device or model."
+    _LOG.error("The %s failed", doing, exc_info=error)
     first_line = (str(error).splitlines() or [""])[0]
-    return f"The prediction failed ({type(error).__name__}: {first_line}); the log has the details."
+    return f"The {doing} failed ({type(error).__name__}: {first_line}); the log has the details."

@@ -1,14 +1,16 @@
-"""The one long-lived thread that loads models and predicts, for all docks of the program."""
+"""The one long-lived thread that loads models, predicts and trains, for all docks."""
 
 from __future__ import annotations
 
 import atexit
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_sam3d.plugin.thread.jobs import Job, Seat, answer, answer_without_model, sentence
 from napari_sam3d.plugin.thread.predictors import Predictors
+from napari_sam3d.plugin.thread.work import Work
 
 if TYPE_CHECKING:
     from napari_sam3d.plugin.thread.loading import Load
@@ -23,6 +25,8 @@ _LAST_WAIT_S = 10
 class SharedThread:
     """Serves the docks in turn, each with its newest job; ends when the last one leaves.
 
+    Long work, such as a training, is done between the jobs, a bit at a time: clicks go first.
+
     One thread does all the work because cuDNN keeps its plans per thread: a thread per prediction
     would plan anew each time.
 
@@ -35,6 +39,7 @@ class SharedThread:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._seats: list[Seat] = []
+        self._works: list[Work] = []
         self._served: Seat | None = None
         self._wake = threading.Condition()
         self._predictors = Predictors(load, lambda: tuple(self._seats), self._notify)
@@ -43,14 +48,30 @@ class SharedThread:
     @classmethod
     def join(cls, load: Load, seat: Seat) -> SharedThread:
         """The thread of all who load like this, made for the first of them."""
+        return cls._enter(load, lambda it: it._seats.append(seat))
+
+    @classmethod
+    def begin(cls, load: Load, work: Work) -> SharedThread:
+        """Have this done in the same thread, between the jobs, until it is over."""
+        return cls._enter(load, lambda it: it._works.append(work))
+
+    @classmethod
+    def _enter(cls, load: Load, enter: Callable[[SharedThread], None]) -> SharedThread:
         with _COMING_AND_GOING:
             it = _THREADS.setdefault(load, cls(load))
             with it._wake:
-                it._seats.append(seat)
+                enter(it)
+                it._wake.notify_all()
             if not it._thread.is_alive():
                 _RUNNING.add(it)
                 it._thread.start()
         return it
+
+    def stop(self, work: Work) -> None:
+        """Have a work closed before its next bit; does not wait."""
+        with self._wake:
+            work.stopped = True
+            self._wake.notify_all()
 
     def leave(self, seat: Seat) -> None:
         """End what is under way for a dock, and the thread with the last one; does not wait."""
@@ -58,8 +79,7 @@ class SharedThread:
             seat.left = True
             if seat in self._seats:
                 self._seats.remove(seat)
-                if not self._seats:
-                    del _THREADS[self._load]
+                self._close_when_empty()
             self._wake.notify_all()
 
     def put(self, seat: Seat, job: Job) -> None:
@@ -91,7 +111,7 @@ class SharedThread:
         """
         with self._wake:
             free = self._wake.wait_for(lambda: self._served is not seat, timeout_s)
-            others = bool(self._seats)
+            others = bool(self._seats or self._works)
         if not others:
             self._thread.join(timeout_s)
         return free and (others or not self._thread.is_alive())
@@ -100,8 +120,17 @@ class SharedThread:
         with self._wake:
             self._wake.notify_all()
 
+    def _close_when_empty(self) -> None:
+        """Whoever comes after the last one has left gets a new thread; with both locks."""
+        if not self._seats and not self._works:
+            del _THREADS[self._load]
+
     def _run(self) -> None:
         while (turn := self._next()) is not None:
+            if isinstance(turn, Work):
+                self._advance(turn)
+                del turn
+                continue
             seat, job = turn
             try:
                 predictor = None if job.recut else self._predictors.get(job.settings)
@@ -120,12 +149,20 @@ class SharedThread:
         self._predictors.clear()  # the dock may be remembered for long
         _RUNNING.discard(self)
 
-    def _next(self) -> tuple[Seat, Job] | None:
-        """The next job and whose it is, as soon as there is one; None at the end."""
+    def _advance(self, work: Work) -> None:
+        """Do a bit of it."""
+        if work.advance(self._notify):
+            return
+        with _COMING_AND_GOING, self._wake:
+            self._works.remove(work)
+            self._close_when_empty()
+
+    def _next(self) -> tuple[Seat, Job] | Work | None:
+        """The next job and whose it is, else the next work; waits for one. None at the end."""
         with self._wake:
             self._served = None
             self._wake.notify_all()
-            while self._seats:
+            while self._seats or self._works:
                 for seat in self._seats:
                     job = seat.slot
                     if job is not None and (
@@ -137,6 +174,11 @@ class SharedThread:
                         seat.slot, self._served = None, seat
                         return seat, job
                 self._predictors.tidy()
+                for work in self._works:
+                    if work.can_go_on:
+                        self._works.remove(work)
+                        self._works.append(work)
+                        return work
                 self._wake.wait()
         return None
 
@@ -148,6 +190,8 @@ class SharedThread:
 
     def end(self, timeout_s: float) -> None:
         """Leave in place of all docks, and wait for the end."""
+        for work in tuple(self._works):
+            self.stop(work)
         for seat in tuple(self._seats):
             self.leave(seat)
         self._thread.join(timeout_s)
