@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from napari_sam3d.cli.adapters import Adapters
 from napari_sam3d.cli.demo import Demo
 from napari_sam3d.cli.models import Models
 from napari_sam3d.cli.segment import Segment
@@ -31,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         command = tyro.cli(
-            Segment | Train | Models | Demo,
+            Segment | Train | Models | Adapters | Demo,
             prog="napari-sam3d",
             description="Segment 3D images from a few points; `COMMAND --help` tells more.",
             args=args,

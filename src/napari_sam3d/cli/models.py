@@ -11,6 +11,7 @@ from tyro.conf import OmitSubcommandPrefixes, subcommand
 from napari_sam3d.catalog import MODELS, ModelSpec
 from napari_sam3d.cli.model_files import Add, Convert, Fetch
 from napari_sam3d.cli.progress import MEGABYTE
+from napari_sam3d.cli.tables import print_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,7 @@ class List:
                     where(spec),
                 )
             )
-        widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-        for line in table:
-            print("  ".join(f"{t:{w}}" for t, w in zip(line, widths, strict=True)).rstrip())
+        print_table(table)
 
 
 Action = (

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapter_facts import FORMAT, AdapterFacts, read_facts
+from napari_sam3d.engine.adapter_files import check_base
 from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.places import is_safetensors
+from napari_sam3d.engine.places import known_sum
 from napari_sam3d.engine.weights import file_sum, weights_path
 from napari_sam3d.io.atomic import real_target, replacing
 
@@ -62,12 +63,7 @@ def load_adapter(model: PromptableModel, spec: ModelSpec, path: Path) -> Adapter
     facts = read_facts(path)
     if facts.family != spec.family:
         raise ValueError(f"{path.name} was tuned for {facts.model}, but {spec.name} is loaded.")
-    found = base_sum(spec)
-    if facts.base_sha256 != found:
-        raise ValueError(
-            f"{path.name} was tuned on weights of {facts.model} with the SHA-256 "
-            f"{facts.base_sha256[:12]}..., but those of {spec.name} here have {found[:12]}...."
-        )
+    check_base(path.name, facts, spec, base_sum(spec))
     put_tensors(model, read_tensors(path), path.name)
     return facts
 
@@ -113,15 +109,7 @@ def base_sum(spec: ModelSpec) -> str:
     ValueError
         When they are not here.
     """
-    if spec.weights.sha256 is not None:
-        return spec.weights.sha256
-    path = weights_path(spec)
-    if is_safetensors(path):
-        with safe_open(path, framework="pt") as file:
-            brought = (file.metadata() or {}).get("sha256")
-        if brought:
-            return brought
-    return file_sum(path)
+    return known_sum(spec) or file_sum(weights_path(spec))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

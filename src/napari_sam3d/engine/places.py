@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from napari_sam3d.catalog import ModelSpec
 
 ZIP = b"PK\x03\x04"
 """What files of torch begin with."""
+_NAME = re.compile(r"[\w][\w .+-]{0,99}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def models_folder() -> Path:
@@ -32,6 +35,23 @@ def is_here(spec: ModelSpec) -> bool:
     return spec.weights.shipped or weights_file(spec).is_file()
 
 
+def known_sum(spec: ModelSpec) -> str | None:
+    """SHA-256 of the weights of a model, where it is known without reading them.
+
+    Of the file as its authors offer it; None when the weights are not here, or do not say.
+    """
+    if spec.weights.sha256 is not None:
+        return spec.weights.sha256
+    path = weights_file(spec)
+    if not path.is_file() or not is_safetensors(path):
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            return (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None  # loading it says what is wrong
+
+
 def data_folder() -> Path:
     """Where runs of training and adapters are: $NAPARI_SAM3D_DATA, or among the user's data."""
     chosen = os.environ.get("NAPARI_SAM3D_DATA")
@@ -41,6 +61,15 @@ def data_folder() -> Path:
 def adapters_folder() -> Path:
     """Where adapters are that can be chosen by name."""
     return data_folder() / "adapters"
+
+
+def check_name(name: str) -> str:
+    """The name, which an adapter and its run can have; ValueError when no file can be called so."""
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or name[-1] in " .":
+        raise ValueError(
+            f"{name!r} cannot be the name of an adapter; use letters, digits, '-' and '_'."
+        )
+    return name
 
 
 def runs_folder() -> Path:

@@ -6,7 +6,6 @@ import copy
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.adapters import read_tensors, save_adapter
 from napari_sam3d.engine.checkpoints import read_checkpoint
-from napari_sam3d.engine.places import runs_folder
+from napari_sam3d.engine.places import check_name, runs_folder
 from napari_sam3d.engine.training.events import COUNTED
 from napari_sam3d.io.atomic import replacing
 from napari_sam3d.io.json_file import read_json, write_text
@@ -25,8 +24,6 @@ from napari_sam3d.io.json_file import read_json, write_text
 KIND = "napari-sam3d run"
 VERSION = 1
 COLUMNS = ("step", "loss", "rate", "seconds", *(f"dice_{count}" for count in COUNTED))
-_NAME = re.compile(r"[\w][\w .+-]{0,99}")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 CHANGED = "model"
 """Key of the tuned tensors in the state."""
@@ -57,11 +54,7 @@ class RunFolder:
     @classmethod
     def called(cls, name: str) -> RunFolder:
         """That of the run with this name; ValueError when it can be no name of files."""
-        if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or name[-1] in " .":
-            raise ValueError(
-                f"{name!r} cannot be the name of an adapter; use letters, digits, '-' and '_'."
-            )
-        return cls(runs_folder() / name)
+        return cls(runs_folder() / check_name(name))
 
     @property
     def name(self) -> str:
