@@ -150,12 +150,14 @@ class SharedThread:
         _RUNNING.discard(self)
 
     def _advance(self, work: Work) -> None:
-        """Do a bit of it."""
-        if work.advance(self._notify):
-            return
+        """Do a bit of it; behind all others for the next turn."""
+        more = work.advance(self._notify)
         with _COMING_AND_GOING, self._wake:
             self._works.remove(work)
-            self._close_when_empty()
+            if more:
+                self._works.append(work)
+            else:
+                self._close_when_empty()
 
     def _next(self) -> tuple[Seat, Job] | Work | None:
         """The next job and whose it is, else the next work; waits for one. None at the end."""
@@ -176,8 +178,6 @@ class SharedThread:
                 self._predictors.tidy()
                 for work in self._works:
                     if work.can_go_on:
-                        self._works.remove(work)
-                        self._works.append(work)
                         return work
                 self._wake.wait()
         return None

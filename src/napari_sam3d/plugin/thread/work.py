@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -67,6 +68,7 @@ class Work:
             pass
         except Exception as error:
             failure = sentence(error, self.name)
+            _forget(error)
         else:
             self._apart = None if item is None else Apart(item.call, wake)
             return True
@@ -88,6 +90,13 @@ class Work:
         except Exception as error:
             return self._steps.throw(error)
         return self._steps.send(result)
+
+
+def _forget(error: BaseException | None) -> None:
+    """Drop what was at hand where it happened: whoever keeps the log keeps the error, too."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _give_back() -> None:
