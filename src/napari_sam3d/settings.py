@@ -71,6 +71,8 @@ class TrainSettings:
     """Where the network runs: auto, cpu, mps, cuda or cuda:N."""
     precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
     """Number format of the network: auto takes bf16 where the device is fast at it."""
+    checkpointing: str = field(default="auto", metadata={"choices": ("auto", "on", "off")})
+    """Gradient checkpointing: blocks are computed twice, which saves memory; auto where it must."""
     seed: int = field(default=42, metadata={"min": 0, "max": 2**31 - 1})
     """Of all that is drawn at random."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,30 @@ def expected_iou(logits: Tensor) -> Tensor:
     inside, chance = flat > 0, torch.sigmoid(flat)
     union = torch.where(inside, 1.0, chance).sum(1)
     return (inside * chance).sum(1) / union.clamp(min=1e-6)
+
+
+class Blocks(nn.Module):
+    """A stack of blocks, whose activations need not all be kept for their gradients.
+
+    `recomputed` tells whether each block keeps its input alone and is computed a second time in
+    the backward pass; the gradients are the same. A stack too large to be tuned otherwise begins
+    with True.
+    """
+
+    recomputed = False
+
+    def through(self, block: nn.Module, *given: Any) -> Any:
+        """What a block makes of its input."""
+        if self.recomputed and torch.is_grad_enabled():
+            return checkpoint(block, *given, use_reentrant=False)
+        return block(*given)
+
+
+def recompute(model: nn.Module, choice: str) -> None:
+    """Have the stacks of a network recompute their activations: "on", "off", or "auto" as is."""
+    for module in model.modules():
+        if isinstance(module, Blocks) and choice != "auto":
+            module.recomputed = choice == "on"
 
 
 class PromptableModel(nn.Module, ABC):

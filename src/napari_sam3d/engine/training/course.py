@@ -21,6 +21,7 @@ from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.predictor import predictor_of
 from napari_sam3d.engine.training.cases import objects_of, sizes_mm, split
+from napari_sam3d.engine.training.click_lessons import ClickLessons
 from napari_sam3d.engine.training.curve import draw_curve
 from napari_sam3d.engine.training.events import (
     COUNTED,
@@ -43,7 +44,6 @@ from napari_sam3d.engine.training.report import (
     facts_of,
     verdict,
 )
-from napari_sam3d.engine.training.rounds import mask_loss
 from napari_sam3d.engine.training.run_folder import Row, RunFolder
 from napari_sam3d.engine.training.tuning import Tuner
 from napari_sam3d.engine.training.validation import chosen_objects, validate
@@ -109,7 +109,8 @@ class Course:
         self._spec = self._base.spec
         if self._spec.way == "following":  # whose patches are of any size
             self._spec = replace(self._spec, object_mm=sizes_mm(objects))
-        self._tuner = Tuner(self._base.model, self._spec, objects, settings, recipe, mask_loss())
+        lessons = ClickLessons(self._base.model, self._spec, objects, settings, recipe)
+        self._tuner = Tuner(self._base.model, lessons, settings, recipe)
         self._step, self._looked, self._stale = 0, 0, 0
         self._before: Scores = ()
         self._after: Scores = ()

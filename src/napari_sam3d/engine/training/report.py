@@ -20,7 +20,15 @@ from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
 
 _MOST_CLASSES = 256
-_MAY_CHANGE = {"effort", "steps", "patience", "validate_every", "device", "precision"}
+_MAY_CHANGE = {
+    "effort",
+    "steps",
+    "patience",
+    "validate_every",
+    "device",
+    "precision",
+    "checkpointing",
+}
 """Settings that a resumed run may have otherwise."""
 
 

@@ -3,63 +3,52 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapters import adapter_tensors, put_tensors
-from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.devices import autocast, choose_precision
-from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.training.cases import LabelledObject
+from napari_sam3d.engine.models.base import PromptableModel, recompute
+from napari_sam3d.engine.training.lessons import Lessons
 from napari_sam3d.engine.training.recipes import Recipe
-from napari_sam3d.engine.training.rounds import Loss, play
 from napari_sam3d.engine.training.run_folder import CHANGED
-from napari_sam3d.engine.training.samples import Sample, draw, left_right, mirrored, varied
 from napari_sam3d.settings import TrainSettings
 
 _LAST = 0.01  # of the highest learning rate, at the end
 _RISE = 0.1  # share of the steps in which it rises
 _NORM = 1.0  # longest gradient
-_MOST_FIXED = 32  # patches that are kept, with their embeddings
 
 
 class Tuner:
     """Holds a network that is tuned, its optimiser and what it learns from.
 
-    All that is random in a step is drawn from the seed and the number of the step, so that a run
-    that was interrupted goes on as if it had not been.
+    All that is random in a sample is drawn from the seed, the number of the step and that of the
+    sample in it, so that a run that was interrupted goes on as if it had not been.
 
     Parameters
     ----------
-    model, spec
-        The network, and its row in the catalog. All but its adapters is frozen.
-    objects
-        To learn from.
+    model
+        The network. All but its adapters is frozen.
+    lessons
+        What it learns from.
     settings, recipe
         What the user wants, and what suits the network.
-    loss
-        Of logits and target.
     """
 
     def __init__(
         self,
         model: PromptableModel,
-        spec: ModelSpec,
-        objects: list[LabelledObject],
+        lessons: Lessons,
         settings: TrainSettings,
         recipe: Recipe,
-        loss: Loss,
     ) -> None:
-        self.model, self._spec = model, spec
-        self._objects, self._settings, self._recipe = objects, settings, recipe
-        self._loss = loss
+        self.model, self._lessons, self._settings = model, lessons, settings
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(model.is_adapter(name))
+        recompute(model, settings.checkpointing)
         self._tuned = [it for it in model.parameters() if it.requires_grad]
         self.device = next(model.parameters()).device
         self._precision = choose_precision(settings.precision, self.device)
@@ -70,13 +59,16 @@ class Tuner:
         self._scaler = torch.amp.GradScaler(  # half precision has no small numbers
             self.device.type, enabled=self._precision == torch.float16
         )
-        self._fixed: dict[int, Sample] = {}
-        self._embeddings: dict[int, Any] = {}
 
     @property
     def tuned(self) -> int:
         """Numbers that are tuned."""
         return sum(it.numel() for it in self._tuned)
+
+    @property
+    def fixed_patches(self) -> int:
+        """Patches that are used again and again; 0 when each is a new one."""
+        return self._lessons.fixed
 
     def advance(self, step: int) -> tuple[float, float]:
         """Do a step, from 1 on; its mean loss and its learning rate.
@@ -87,10 +79,11 @@ class Tuner:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
-        rng = np.random.default_rng([self._settings.seed, step])
         total, count = 0.0, self._settings.accumulate
-        for _ in range(count):
-            loss = self._loss_of_one(rng)
+        for sample in range(count):
+            rng = np.random.default_rng([self._settings.seed, step, sample])
+            with autocast(self.device, self._precision):
+                loss = self._lessons.loss(rng)
             total += float(loss.detach()) / count
             if not math.isfinite(total):
                 return total, rate
@@ -120,48 +113,6 @@ class Tuner:
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state["scaler"])
 
-    def _loss_of_one(self, rng: np.random.Generator) -> Tensor:
-        sample, number = self._sample(rng)
-        with autocast(self.device, self._precision):
-            embedding = self._embeddings.get(number)
-            if embedding is None:
-                embedding = self.model.encode_image(sample.image[None, None].to(self.device))
-                if number >= 0 and not _has_gradient(embedding):
-                    self._embeddings[number] = embedding
-            return play(
-                self.model,
-                embedding,
-                sample,
-                self._spec,
-                self._settings.clicks,
-                self._recipe.noisy,
-                self._loss,
-                rng,
-            )
-
-    def _sample(self, rng: np.random.Generator) -> tuple[Sample, int]:
-        """A patch, and its number among those that are used again and again, or -1."""
-        asked = self._settings.background
-        background = self._recipe.background if asked < 0 else asked
-        if not self._recipe.fixed:
-            sample = draw(self._objects, self._spec, background, rng)
-            if self._settings.augment:
-                if rng.random() < 0.5:
-                    sample = mirrored(sample, left_right(self._spec))
-                sample = varied(sample, rng)
-            return sample, -1
-        count = min(_MOST_FIXED, self._recipe.fixed * len(self._objects))
-        number = int(rng.integers(count))
-        if number not in self._fixed:
-            own = np.random.default_rng([self._settings.seed, 0, number])
-            self._fixed[number] = draw(self._objects, self._spec, background, own)
-        sample = self._fixed[number]
-        if not sample.target.any():
-            return sample, number
-        point = deepest(sample.target, rng)
-        assert point is not None
-        return replace(sample, point=point), number
-
 
 def schedule(step: int, steps: int, kind: str) -> float:
     """The learning rate of a step, from 1 on, over the highest."""
@@ -171,12 +122,3 @@ def schedule(step: int, steps: int, kind: str) -> float:
     done = (step - rise) / max(1, steps - rise)
     fall = 0.5 * (1 + math.cos(math.pi * done)) if kind == "cosine" else 1 - done
     return _LAST + (1 - _LAST) * fall
-
-
-def _has_gradient(embedding: Any) -> bool:
-    """Whether tuning changes what an embedding is."""
-    if isinstance(embedding, Tensor):
-        return embedding.requires_grad
-    if isinstance(embedding, list | tuple):
-        return any(_has_gradient(it) for it in embedding)
-    return any(_has_gradient(it) for it in getattr(embedding, "__dict__", {}).values())

@@ -78,14 +78,16 @@ def test_a_training_changes_all_adapters_and_nothing_else(data_folder, family):
 def test_a_step_is_the_same_however_many_came_before(data_folder):
     """What is drawn in a step depends on its number alone."""
     from napari_sam3d.engine.training.cases import objects_of
-    from napari_sam3d.engine.training.rounds import mask_loss
+    from napari_sam3d.engine.training.click_lessons import ClickLessons
 
     objects = [it for case in balls(2) for it in objects_of(case)]
     losses = []
     for steps in ((5,), (4, 5)):
         base = small_base("compact")
         wanted = settings(rate=1e-12)
-        tuner = Tuner(base.model, base.spec, objects, wanted, recipe_of(base.spec), mask_loss())
+        recipe = recipe_of(base.spec)
+        lessons = ClickLessons(base.model, base.spec, objects, wanted, recipe)
+        tuner = Tuner(base.model, lessons, wanted, recipe)
         losses.append([tuner.advance(step)[0] for step in steps][-1])
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 

@@ -12,6 +12,7 @@ from segment_anything.modeling.common import LayerNorm2d, MLPBlock
 from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
+from napari_sam3d.engine.models.base import Blocks
 from napari_sam3d.engine.models.vit_attention import RelativePositions, image_attention
 
 _EPS = 1e-6  # of the layer norms of SAM's encoder
@@ -19,7 +20,7 @@ _MLP_RATIO = 4
 _FACT_DROPOUT = 0.1
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(Blocks):
     """Slices to embeddings; slices of a group see each other through the adapters.
 
     Parameters
@@ -33,6 +34,8 @@ class ImageEncoder(nn.Module):
     adapter_channels, rank, scale
         Width of the adapters; rank of FacT and the factor it is added with.
     """
+
+    recomputed = True  # the activations of all blocks would take TODO GB in vit_b
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class ImageEncoder(nn.Module):
         """Embeddings (n, channels, h, w) of slices (n, 1 or 3, H, W), n a multiple of `group`."""
         x = self.embed_patches(slices)
         for block in self.blocks:
-            x = block(x, group, self.FacTu, self.FacTv)
+            x = self.through(block, x, group, self.FacTu, self.FacTv)
         x = self.neck[0](x.permute(0, 3, 1, 2))
         x = self.neck[2](self.neck[1](x.float()))
         return self.neck[3](x.float())

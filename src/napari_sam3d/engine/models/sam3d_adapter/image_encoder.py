@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from napari_sam3d.engine.models.base import Blocks
 from napari_sam3d.engine.models.sam3d_adapter.attention import WindowAttention
 from napari_sam3d.engine.models.sam3d_adapter.patch_embedding import embed_patch
 from napari_sam3d.engine.models.sam_blocks import (
@@ -21,7 +21,7 @@ from napari_sam3d.engine.models.sam_blocks import (
 _EPS = 1e-6  # of SAM's encoder norms
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(Blocks):
     """SAM's encoder on cubes of tokens (paper, section 3.2; parameter names of the released code).
 
     Tokens are held as (b, h, w, d, c): the patch's first axis is the network's last.
@@ -45,6 +45,8 @@ class ImageEncoder(nn.Module):
     width
         Channels of the features.
     """
+
+    recomputed = True  # the activations of all blocks would take some 40 GB
 
     def __init__(
         self,
@@ -94,8 +96,7 @@ class ImageEncoder(nn.Module):
         """Features of each level; without gradients the tokens are worked on in place."""
         features = []
         for i, block in enumerate(self.blocks):
-            # activations of all blocks would take some 20 GB in training: they are computed twice
-            x = checkpoint(block, x, use_reentrant=False) if torch.is_grad_enabled() else block(x)
+            x = self.through(block, x)
             if i in self.levels:
                 to_features = self.neck_3d[self.levels.index(i)]
                 features.append(to_features(x.permute(0, 4, 1, 2, 3)))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.common import MLPBlock
 from torch import Tensor, nn
 
+from napari_sam3d.engine.models.base import Blocks
 from napari_sam3d.engine.models.sam_blocks import (
     ChannelNorm,
     by_onednn,
@@ -18,7 +19,7 @@ _EPS = 1e-6  # of every layer norm in the encoder
 _HEADS = 3  # attention heads at a time on a CPU: their logits, 3 MB, stay in its caches
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(Blocks):
     """Patches to features, (b, 1, s, s, s) -> (b, out, g, g, g) with g = s / patch_size.
 
     The released code (SAM-Med3D f3de1fa). Parameter names are those of the released files.
@@ -56,7 +57,7 @@ class ImageEncoder(nn.Module):
         with full_precision(patch):
             x = self.patch_embed(patch.float()) + self.pos_embed  # (b, g, g, g, width)
         for block in self.blocks:
-            x = block(x)
+            x = self.through(block, x)
         with full_precision(patch):
             features: Tensor = self.neck(x.float().permute(0, 4, 1, 2, 3))
         return features
