@@ -15,6 +15,7 @@ from napari_sam3d.settings import InferenceSettings
 if TYPE_CHECKING:
     from napari_sam3d.engine.fetch import Progress
     from napari_sam3d.engine.predictor import Predictor
+    from napari_sam3d.settings import TrainSettings
 
     Load = Callable[[InferenceSettings, Progress], Predictor]
 
@@ -35,7 +36,7 @@ def load_predictor(settings: InferenceSettings, progress: Progress) -> Predictor
         return load_predictor(settings, progress)
 
 
-def needs_download(settings: InferenceSettings) -> bool:
+def needs_download(settings: InferenceSettings | TrainSettings) -> bool:
     """Whether loading begins with a download."""
     return not is_ready(model_spec(settings.model))
 

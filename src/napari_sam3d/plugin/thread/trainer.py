@@ -27,8 +27,8 @@ _STATES = {
 }
 """What is under way, and the state that it makes; the first that there is counts."""
 _LAST_WAIT_S = 10
-_newest: Work | None = None
-"""The newest training of the program."""
+_newest: tuple[str, Work] | None = None
+"""The newest training of the program, with its name."""
 
 
 class Trainer(QObject):
@@ -87,6 +87,12 @@ class Trainer(QObject):
         """Whether a training is under way, from `start` until it is saved."""
         return "training" in self._works
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Steps done, and steps in all; 0 while they are not known."""
+        steps = max((getattr(it, "steps", 0) for it in self.events), default=0)
+        return max((getattr(it, "step", 0) for it in self.events), default=0), steps
+
     def read_files(self, files: Sequence[PairFiles]) -> None:
         """Read images and their labels; `read` or `failed` follows."""
         self._begin("reading", lambda tell, _: tuning_work.reading(tuple(files), tell))
@@ -112,18 +118,21 @@ class Trainer(QObject):
         What else is under way is given up.
         """
         global _newest
-        if _newest is not None and not _newest.over.is_set():
-            self.failed.emit("Another training is under way; wait for its end, or stop it.")
+        if _newest is not None and not _newest[1].over.is_set():
+            self.failed.emit(
+                f"The training {_newest[0]} is under way; wait for its end, or stop it."
+            )
             return
         self.stop()
         self.name, self.events = name, []
         given, load = tuple(pairs), self._load
-        _newest = self._begin(
+        work = self._begin(
             "training",
             lambda tell, wanted: tuning_work.training(
                 settings, given, name, resume, load, tell, wanted
             ),
         )
+        _newest = name, work
 
     def stop(self) -> None:
         """Save the training and end it: "idle" when that is done. All else is given up at once."""

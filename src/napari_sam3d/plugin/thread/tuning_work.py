@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_sam3d.plugin.thread.importing import collector_resting, import_engine
-from napari_sam3d.plugin.thread.loading import reports
+from napari_sam3d.plugin.thread.loading import needs_download, reports
 from napari_sam3d.plugin.thread.work import Elsewhere, Steps
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     LoadBase = Callable[[TrainSettings, Progress], Base]
 
+T = TypeVar("T")
 Tell = Callable[..., None]
 """Name of a signal of the `Trainer`, and its values."""
 
@@ -35,15 +36,7 @@ def reading(files: Sequence[PairFiles], tell: Tell) -> Steps:
     read_pair = import_module("napari_sam3d.io.pairs").read_steps
     pairs = []
     for number, it in enumerate(files):
-        with closing(read_pair(it)) as steps:
-            while True:
-                try:
-                    share = next(steps)
-                except StopIteration as end:
-                    pairs.append(end.value)
-                    break
-                tell("progressed", (number + share) / len(files))
-                yield None
+        pairs.append((yield from _shares(read_pair(it), tell, number, len(files))))
     tell("read", tuple(pairs))
 
 
@@ -69,17 +62,12 @@ def rehearsing(
     yield from _import_training()
     labelled = import_module("napari_sam3d.engine.training.preflight").labelled
     rehearse = import_module("napari_sam3d.engine.training.rehearsal").rehearse
-    cases = labelled(pairs)
-    base = yield from _base(settings, load, tell, wanted)
-    with closing(rehearse(settings, cases, lambda _: base)) as steps:
-        while True:
-            try:
-                share = next(steps)
-            except StopIteration as end:
-                tell("rehearsed", end.value)
-                return
-            tell("progressed", share)
-            yield None
+    cases, progress = labelled(pairs), _progress(tell, wanted)
+    if needs_download(settings):
+        yield Elsewhere(lambda: load(settings, progress))
+    # loaded anew, to measure what it takes
+    steps = rehearse(settings, cases, lambda it: load(it, progress))
+    tell("rehearsed", (yield from _shares(steps, tell)))
 
 
 def training(
@@ -98,7 +86,8 @@ def training(
 
     labelled = import_module("napari_sam3d.engine.training.preflight").labelled
     folder, cases = RunFolder.called(name), labelled(pairs)
-    base = yield from _base(settings, load, tell, wanted)
+    progress = _progress(tell, wanted)
+    base = yield Elsewhere(lambda: load(settings, progress))  # one that no click ever meets
     heard = Thinned(lambda event: tell("event", event))
     with closing(train(settings, cases, folder, resume=resume, load=lambda _: base)) as events:
         try:
@@ -107,6 +96,20 @@ def training(
                 yield None
         finally:
             heard.flush()
+
+
+def _shares(
+    steps: Generator[float, None, T], tell: Tell, before: int = 0, count: int = 1
+) -> Generator[None, None, T]:
+    """A turn for each step of one of several, and how far they are; returns what they return."""
+    with closing(steps):
+        while True:
+            try:
+                share = next(steps)
+            except StopIteration as end:
+                return end.value
+            tell("progressed", (before + share) / count)
+            yield None
 
 
 def _import_training() -> Steps:
@@ -124,9 +127,5 @@ def _import_rest() -> None:
         mask_loss()
 
 
-def _base(
-    settings: TrainSettings, load: LoadBase, tell: Tell, wanted: Callable[[], bool]
-) -> Generator[Elsewhere, Base, Base]:
-    """The network to be tuned: one of its own, which no click ever meets."""
-    progress = reports(lambda *values: tell("downloading", *values), wanted)
-    return (yield Elsewhere(lambda: load(settings, progress)))
+def _progress(tell: Tell, wanted: Callable[[], bool]) -> Progress:
+    return reports(lambda *values: tell("downloading", *values), wanted)
