@@ -14,6 +14,8 @@ from napari_sam3d.io.atomic import real_target, replacing
 SUFFIX = ".safetensors"
 _OF_A_RUN = ("best", "last")
 """What adapters are called in the folder of their run, where its own name tells more."""
+_NAMED = 6
+"""Classes and cases that are told by name; there may be many."""
 
 
 def adapter_names() -> list[str]:
@@ -149,6 +151,35 @@ def delete_adapter(name: str) -> Path:
     except OSError as error:
         raise OSError(f"{path} cannot be deleted: {error.strerror or error}.") from error
     return path
+
+
+def told(name: str, facts: AdapterFacts) -> list[str]:
+    """What a person wants to know of an adapter, in sentences.
+
+    Parameters
+    ----------
+    name
+        What it is called here.
+    facts
+        What it says of itself.
+    """
+    count = f"{facts.cases} volume{'s' * (facts.cases != 1)}"
+    classes = ", ".join(facts.classes[:_NAMED]) + ", ..." * (len(facts.classes) > _NAMED)
+    lines = [f"{name}: {facts.model}, tuned on {count}{f' ({classes})' if classes else ''}."]
+    if facts.dice_before and facts.dice_after:
+        where = "slices of the same volumes, which is optimistic" if facts.optimistic else ""
+        where = where or ", ".join(facts.held_out[:_NAMED]) or "held-out volumes"
+        lines.append(
+            f"Dice {facts.dice_before[0]:.2f} to {facts.dice_after[0]:.2f} after one click, "
+            f"{facts.dice_before[-1]:.2f} to {facts.dice_after[-1]:.2f} after five, on {where}."
+        )
+    made = f"{facts.date} " * bool(facts.date)
+    made += f"with napari-sam3d {facts.version}" * bool(facts.version)
+    if made:
+        lines.append(f"Made {made.strip()}{f' by {facts.author}' if facts.author else ''}.")
+    if facts.licence:
+        lines.append(f"Licence of the weights that were tuned: {facts.licence}.")
+    return lines
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -158,7 +158,7 @@ class SegmentWidget(QWidget):
         self.sections.speak_by(words)
         for part in (self.image, self.model, runner, keeper):
             part.said.connect(words.say)
-        for part in (self.image, runner, keeper):
+        for part in (self.image, self.model, runner, keeper):
             part.refused.connect(words.refuse)
         runner.busy_changed.connect(self._on_busy)
         runner.progressed.connect(controls.set_progress)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
 
 from napari_sam3d.catalog import model_spec
-from napari_sam3d.plugin.dock.adapter_list import AdapterList
+from napari_sam3d.plugin.dock.adapter_choice import AdapterChoice
 from napari_sam3d.plugin.dock.adding import ask_and_add
 from napari_sam3d.plugin.dock.form import SettingsForm
 from napari_sam3d.plugin.dock.model_list import ModelList, model_choices
@@ -29,7 +29,7 @@ class ModelChoice(QObject):
     form
         All settings.
     adapter
-        With which adapter; seen only where the model has one.
+        With which adapter, and its files; seen where the model can be tuned.
     more
         Folded: where the network runs, and weights of the user's.
     threshold, finishing
@@ -47,25 +47,27 @@ class ModelChoice(QObject):
     """Name of a model for which the user has added weights, before it is chosen."""
     said = Signal(str)
     """A sentence for the status line."""
+    refused = Signal(str)
+    """Why something was not done with a file."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._parent = parent
         settings = InferenceSettings()
-        self._adapters = AdapterList(settings.model, self)
+        self._adapters = AdapterChoice(settings.model, parent)
         self.form = SettingsForm(
             settings,
             choices={
                 "model": model_choices,
                 "device": ("auto", "cpu", "cuda", "mps"),
-                "adapter": self._adapters.choices,
+                "adapter": self._adapters.names.choices,
             },
             sliders=("threshold",),
         )
         self.spec = model_spec(self.value().model)
         self.row = self.form.row("model")
         self._adapters.attach(self.form.row("adapter"))
-        self.adapter = _rows([self.form.row("adapter")])
+        self.adapter = self._adapters.row
         self._list = ModelList(self.row)
         keep_narrow(self.row.native)
         self.add_weights = button(
@@ -80,7 +82,10 @@ class ModelChoice(QObject):
         )
         self.add_weights.clicked.connect(self.add_requested)
         self.form.changed.connect(self._on_changed)
-        self._adapters.changed.connect(self._show_rows)
+        self._adapters.chosen.connect(self._choose)
+        self._adapters.gone.connect(self._load_anew)
+        self._adapters.said.connect(self.said)
+        self._adapters.refused.connect(self.refused)
         self._show_rows()
 
     def value(self) -> InferenceSettings:
@@ -91,9 +96,8 @@ class ModelChoice(QObject):
 
         An adapter that is not here is left out.
         """
-        model_spec(settings.model)
-        self._adapters.show_model(settings.model)
-        known = self._adapters.knows(settings.adapter)
+        self._adapters.show_model(model_spec(settings.model))
+        known = self._adapters.names.knows(settings.adapter)
         self.form.set_value(settings if known else replace(settings, adapter=""))
 
     def look_again(self) -> None:
@@ -117,12 +121,13 @@ class ModelChoice(QObject):
         spec = model_spec(settings.model)
         if spec != self.spec:
             self.spec = spec
-            self._adapters.show_model(spec.name)
+            self._adapters.show_model(spec)
             settings = self.form.value()
             self._list.refresh()
             self._show_rows()
             self.model_changed.emit(spec)
             self.said.emit(describe(spec))
+        self._adapters.show_chosen()
         self.changed.emit(settings)
 
     def _show_rows(self) -> None:
@@ -131,7 +136,18 @@ class ModelChoice(QObject):
         assert isinstance(form, QFormLayout)
         for it in (slices, form.labelForField(slices)):  # QFormLayout.setRowVisible needs Qt 6
             it.setVisible(self.spec.way == "slices")
-        self.adapter.setVisible(not self._adapters.empty)
+        self._adapters.show_model(self.spec)
+
+    def _choose(self, model: str, adapter: str) -> None:
+        self.set_value(replace(self.value(), model=model, adapter=adapter))
+
+    def _load_anew(self, adapter: str) -> None:
+        """Another file bears the name of an adapter, or none."""
+        settings = self.value()
+        self.weights_added.emit(settings.model)
+        if settings.adapter == adapter:  # asks again
+            self.set_value(replace(settings, adapter=""))
+            self.set_value(settings)
 
 
 def _rows(rows: Sequence[Widget], *more: QWidget) -> QWidget:

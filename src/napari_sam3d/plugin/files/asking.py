@@ -1,4 +1,4 @@
-"""Where to save a file that goes with an image: the suggestion, and the dialogue."""
+"""Where to save a file, above all one that goes with an image."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ def ask_target(
         suggested = beside.with_name(f"{nifti_stem(beside.name)}{ending}")
     else:
         suggested = save_folder() / f"{safe_name(image.name)}{ending}"
+    return ask_path(suggested, title, file_filter, named, parent)
+
+
+def ask_path(
+    suggested: Path,
+    title: str,
+    file_filter: str,
+    named: Callable[[str], Path],
+    parent: QWidget,
+) -> Path | None:
+    """Let the user choose a file to save to, `suggested` at first; the rest as `ask_target`."""
     chosen, _ = QFileDialog.getSaveFileName(parent, title, str(suggested), file_filter)
     if not chosen:
         return None
