@@ -21,6 +21,7 @@ from accuracy import clicks, from_anew, objects
 
 from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.engine.training import Failed, Finished, RunFolder, Started, train
+from napari_sam3d.engine.training.preflight import labelled
 from napari_sam3d.engine.training.report import resumed_settings
 from napari_sam3d.io.pairs import PairFiles, read_pair
 from napari_sam3d.settings import InferenceSettings, TrainSettings
@@ -117,7 +118,7 @@ def tune(name: str, pairs: list[PairFiles], settings: TrainSettings) -> tuple[fl
     spent = folder.path.with_suffix(".minutes")  # of earlier parts
     before = float(spent.read_text()) if spent.exists() else 0.0
     started = time.perf_counter()
-    cases = [read_pair(files) for files in pairs]
+    cases = labelled([read_pair(files) for files in pairs])
     for event in train(settings, cases, folder, resume=resume):
         minutes = before + (time.perf_counter() - started) / 60
         match event:

@@ -15,7 +15,7 @@ from napari_sam3d.cli.progress import DownloadBar
 from napari_sam3d.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from napari_sam3d.engine.training import Event, RunFolder
     from napari_sam3d.labelled import Labelled
@@ -50,11 +50,12 @@ class Train:
     def run(self) -> None:
         """Read the pairs and tune; ValueError when it failed on the way."""
         from napari_sam3d.engine.training import RunFolder
+        from napari_sam3d.engine.training.preflight import labelled
         from napari_sam3d.io.pairs import find_pairs, read_pair
 
         folder = RunFolder.called(self.name)
         settings = self._settings(folder)
-        cases = [read_pair(files) for files in find_pairs(self.pairs)]
+        cases = labelled([read_pair(files) for files in find_pairs(self.pairs)])
         with closing(self._events(settings, cases, folder)) as events, interrupts() as asked:
             show(events, settings, folder, self.quiet, asked)
             stopped = asked()
@@ -78,7 +79,7 @@ class Train:
         return replace(before, steps=self.settings.steps or before.steps)
 
     def _events(
-        self, settings: TrainSettings, cases: list[Labelled], folder: RunFolder
+        self, settings: TrainSettings, cases: Sequence[Labelled], folder: RunFolder
     ) -> Generator[Event, None, None]:
         from napari_sam3d.engine.training import load_base, train
 

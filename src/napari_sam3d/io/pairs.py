@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from napari_sam3d.io.affine import corner_distance
-from napari_sam3d.io.errors import NiftiError
 from napari_sam3d.io.label_names import read_label_names
 from napari_sam3d.io.read import is_nifti_name, nifti_stem, read_nifti
-from napari_sam3d.labelled import Labelled
+from napari_sam3d.labelled import Pair, PairFiles
+
+__all__ = ["PairFiles", "find_pairs", "read_pair"]
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 _LABELS = re.compile(r"(.+)[._-](seg|segmentation|labels?|mask|gt)", re.IGNORECASE)
 _IMAGE = re.compile(r"(.+)[._-](image|img|0000)", re.IGNORECASE)
 _OTHER_CHANNEL = re.compile(r".+_(?!0000)\d{4}")
-_ALIKE = 1e-3
-"""Of a voxel: so far grids of one shape may be apart and still be the same."""
-
-
-@dataclass(frozen=True)
-class PairFiles:
-    """A NIfTI image and its label map.
-
-    Parameters
-    ----------
-    image, labels
-        The files.
-    """
-
-    image: Path
-    labels: Path
 
 
 def find_pairs(folder: Path) -> list[PairFiles]:
@@ -89,41 +70,16 @@ def find_pairs(folder: Path) -> list[PairFiles]:
     return [PairFiles(found[stem][0], named[stem]) for stem in sorted(named)]
 
 
-def read_pair(files: PairFiles) -> Labelled:
-    """Read an image and its labels.
+def read_pair(files: PairFiles) -> Pair:
+    """Read an image and its labels; whether they go together is for `preflight` to say.
 
     Raises
     ------
-    ValueError
-        With one sentence, when a file cannot be used, or the two do not belong together.
+    NiftiError
+        With one sentence, when a file cannot be used.
     """
     volume, labels = read_nifti(files.image), read_nifti(files.labels)
-    name = files.labels.name
-    if labels.grid.shape != volume.grid.shape:
-        raise NiftiError(
-            f"{name} has shape {labels.grid.shape}, its image {files.image.name} has "
-            f"{volume.grid.shape} (z, y, x); resample the labels to the image."
-        )
-    apart = corner_distance(volume.grid.affine, labels.grid.affine, volume.grid.shape)
-    if apart > _ALIKE * max(volume.grid.shape):
-        raise NiftiError(
-            f"{name} lies {apart:.1f} voxels from its image {files.image.name}; "
-            "resample the labels to the image."
-        )
-    return Labelled(volume, _whole(labels.data, name), _names(files))
-
-
-def _whole(data: np.ndarray, name: str) -> np.ndarray:
-    """Labels as whole numbers in memory, of the smallest kind that holds them."""
-    values = np.ascontiguousarray(data)
-    if values.dtype.kind not in "iu" and not (values == np.rint(values)).all():
-        raise NiftiError(f"{name} is no label map: not all of its values are whole numbers.")
-    low, high = int(values.min()), int(values.max())
-    if low < 0:
-        raise NiftiError(f"{name} has the label {low}; labels begin with 1, and 0 is background.")
-    if high == 0:
-        raise NiftiError(f"{name} has no labelled voxel; leave it out.")
-    return values.astype(np.min_scalar_type(high))
+    return Pair(volume, labels.data, labels.grid, _names(files), files)
 
 
 def _names(files: PairFiles) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +13,11 @@ from napari_sam3d.volume import Volume, Window
 
 SMALLEST = 20
 """Voxels below which an object is left out, as in the evaluation."""
+NO_CASE = "There is no labelled volume to learn from."
+FEW = 3
+"""Volumes from which on whole ones are held out."""
 _SHARE = 0.2  # of the volumes, or of the labelled voxels, that is held out
-_FEW = 3  # volumes from which on whole ones are held out
+_DENSE = 1 << 16  # labels from which on they are counted through
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +77,15 @@ def split(cases: Sequence[Labelled], seed: int) -> Split:
         When there is no case, or an only volume cannot be divided.
     """
     if not cases:
-        raise ValueError("There is no labelled volume to learn from.")
+        raise ValueError(NO_CASE)
     names = [case.name for case in cases]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"Two volumes are called {name}; give them names of their own.")
+            raise ValueError(same_name(name))
     for case in cases:
         if not objects_of(case):
-            raise ValueError(
-                f"{case.name} has no object of at least {SMALLEST} voxels; leave it out."
-            )
-    if len(cases) >= _FEW:
+            raise ValueError(no_object(case.name))
+    if len(cases) >= FEW:
         count = max(1, round(_SHARE * len(cases)))
         order = np.random.default_rng(seed).permutation(len(cases))
         chosen = set(order[:count].tolist())
@@ -104,14 +105,35 @@ def split(cases: Sequence[Labelled], seed: int) -> Split:
 
 def objects_of(case: Labelled) -> list[LabelledObject]:
     """The objects of a case that are not tiny, by ascending label."""
-    found = []
-    for label, window in enumerate(find_objects(case.labels), 1):
-        if window is None:
-            continue
-        mask = case.labels[window] == label
-        if int(mask.sum()) >= SMALLEST:
-            found.append(LabelledObject(case.volume, label, mask, window))
-    return found
+    return [
+        LabelledObject(case.volume, label, mask, window)
+        for label, window, mask in regions(case.labels)
+        if int(mask.sum()) >= SMALLEST
+    ]
+
+
+def regions(labels: np.ndarray) -> Iterator[tuple[int, Window, np.ndarray]]:
+    """Value, window and mask in it of each label but 0, by ascending value."""
+    values = labels
+    known: np.ndarray = np.arange(0)
+    if labels.size and int(labels.max()) >= _DENSE:  # else there would be a window for each number
+        known, values = np.unique(labels, return_inverse=True)
+        values = values.reshape(labels.shape) + (known[0] != 0)
+        known = known if known[0] == 0 else np.concatenate([[0], known])
+    for number, window in enumerate(find_objects(values), 1):
+        if window is not None:
+            mask = values[window] == number
+            yield int(known[number]) if len(known) else number, window, mask
+
+
+def no_object(name: str) -> str:
+    """What is said of a volume that nothing can be learned from."""
+    return f"{name} has no object of at least {SMALLEST} voxels; leave it out."
+
+
+def same_name(name: str) -> str:
+    """What is said of two volumes that cannot be told apart."""
+    return f"Two volumes are called {name}; give them names of their own."
 
 
 def sizes_mm(objects: Sequence[LabelledObject]) -> tuple[float, float]:

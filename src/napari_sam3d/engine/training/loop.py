@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 
-import torch
-
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.adapters import base_sum, load_adapter, tuned
 from napari_sam3d.engine.devices import choose_device
@@ -15,13 +13,12 @@ from napari_sam3d.engine.training.course import Base, Broken, Course
 from napari_sam3d.engine.training.events import (
     Event,
 )
+from napari_sam3d.engine.training.memory import is_out_of_memory, too_large
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.run_folder import RunFolder
 from napari_sam3d.engine.weights import load_model
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
-
-_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 def load_base(settings: TrainSettings, progress: Progress = lambda done, total: None) -> Base:
@@ -90,7 +87,7 @@ def train(
         training.stop()
         raise
     except (Broken, OSError, ValueError, MemoryError, RuntimeError) as error:
-        sentence = _sentence(error)
+        sentence = _sentence(error, settings)
         if sentence is None:
             training.give_up("an error of the program")
             raise
@@ -99,12 +96,10 @@ def train(
         training.free()
 
 
-def _sentence(error: Exception) -> str | None:
+def _sentence(error: Exception, settings: TrainSettings) -> str | None:
     """What is said of an error; None for those that are the program's own."""
-    text = str(error)
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if memory or any(word in text.lower() for word in _NO_MEMORY):
-        return "There is not enough memory to tune this model; close other programs or choose cpu."
+    if is_out_of_memory(error):
+        return too_large(settings)
     if isinstance(error, RuntimeError):
         return None
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__

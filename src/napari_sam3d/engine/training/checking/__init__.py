@@ -1,0 +1,1 @@
+"""What can be wrong with labelled pairs, and with the machine that tunes on them."""

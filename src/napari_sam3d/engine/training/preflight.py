@@ -1,0 +1,231 @@
+"""What is right and wrong with a training before it starts, and the repairs that are offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from napari_sam3d.catalog import ModelSpec, model_spec
+from napari_sam3d.engine.training.cases import FEW, NO_CASE, same_name, split
+from napari_sam3d.engine.training.checking.check import (
+    CLEAR,
+    DROP,
+    FILL,
+    GOOD,
+    LEAVE_OUT,
+    PLACE,
+    PROBLEM,
+    RENAME,
+    RESAMPLE,
+    WARNING,
+    Check,
+)
+from napari_sam3d.engine.training.checking.contents import (
+    Contents,
+    cleared,
+    contents_of,
+    empty_check,
+    ids_check,
+    whole,
+    without_tiny,
+)
+from napari_sam3d.engine.training.checking.extents import extent_check
+from napari_sam3d.engine.training.checking.grids import grid_check, placed, resampled, same_grid
+from napari_sam3d.engine.training.checking.intensities import (
+    filled,
+    intensity_check,
+    values_of,
+)
+from napari_sam3d.engine.training.checking.machine import (
+    disk_check,
+    memory_check,
+    name_check,
+    weights_check,
+)
+from napari_sam3d.engine.training.recipes import recipe_of
+from napari_sam3d.labelled import Labelled, Pair
+from napari_sam3d.settings import TrainSettings
+
+__all__ = ["Check", "labelled", "mend", "mend_all", "preflight"]
+
+
+def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str) -> Iterator[Check]:
+    """All that is to be known before a training starts, as it is found out.
+
+    Parameters
+    ----------
+    settings
+        Of the training.
+    pairs
+        To be learned from.
+    name
+        Of the run and of the adapter to be.
+
+    Yields
+    ------
+    Check
+        Of all together, then of each pair, then of all pairs together.
+    """
+    spec: ModelSpec | None = None
+    yield name_check(name)
+    try:
+        spec = model_spec(settings.model)
+        recipe_of(spec)
+    except ValueError as error:
+        yield Check("", "weights", PROBLEM, str(error))
+    else:
+        yield weights_check(spec)
+        yield disk_check(spec)
+        yield memory_check(spec, settings)
+    broken = False
+    found: list[Contents] = []
+    for check in _names(pairs):
+        broken = True
+        yield check
+    values = [values_of(pair) for pair in pairs]
+    names = [pair.name for pair in pairs]
+    for number, pair in enumerate(pairs):
+        contents = contents_of(pair)
+        found.append(contents)
+        if names.count(pair.name) > 1:  # a button would not know which
+            continue
+        others = values[:number] + values[number + 1 :]
+        for check in (*_of(pair, contents), intensity_check(pair, values[number], others, spec)):
+            broken |= check.state == PROBLEM
+            yield check
+    if spec is not None and any(it.edges_mm for it in found):
+        yield extent_check(spec, found)
+    yield _count(settings, pairs, found, broken)
+
+
+def mend(pairs: Sequence[Pair], check: Check, fix: str = "") -> tuple[Pair, ...]:
+    """What the button of a check does; the pairs it does not concern stay the same objects.
+
+    Parameters
+    ----------
+    pairs
+        That were checked.
+    check
+        With a fix. That of the run's name changes no pair: the name to take is `check.instead`.
+    fix
+        `check.fix`, or `check.other`; empty for the first.
+    """
+    fix = fix or check.fix
+    if fix == RENAME:
+        return _renamed(pairs, check.pair)
+    if fix == LEAVE_OUT:
+        return tuple(pair for pair in pairs if pair.name != check.pair)
+    way = _WAYS.get(fix)
+    if way is None:
+        return tuple(pairs)
+    return tuple(way(pair) if pair.name == check.pair else pair for pair in pairs)
+
+
+def mend_all(
+    settings: TrainSettings, pairs: Sequence[Pair], name: str
+) -> tuple[tuple[Pair, ...], list[Check]]:
+    """Press the button of each problem of a pair; the pairs then, and what was done about."""
+    done: list[Check] = []
+    mended = tuple(pairs)
+    while True:
+        wrong = [
+            it
+            for it in preflight(settings, mended, name)
+            if it.pair and it.fix and it.state == PROBLEM
+        ]
+        if not wrong:
+            return mended, done
+        mended = mend(mended, wrong[0])
+        done.append(wrong[0])
+
+
+def labelled(pairs: Sequence[Pair]) -> tuple[Labelled, ...]:
+    """The pairs as training takes them.
+
+    Raises
+    ------
+    ValueError
+        With the sentence of the first problem that is left in a pair.
+    """
+    for check in _names(pairs):
+        raise ValueError(check.sentence)
+    cases = []
+    for pair in pairs:
+        image = intensity_check(pair, values_of(pair), (), None)
+        for check in (*_of(pair, contents_of(pair)), image):
+            if check.state == PROBLEM:
+                raise ValueError(check.sentence)
+        cases.append(Labelled(pair.volume, whole(pair.labels), pair.names, pair.files))
+    return tuple(cases)
+
+
+def _of(pair: Pair, contents: Contents) -> tuple[Check, ...]:
+    """What is to be said of the labels of a pair."""
+    return grid_check(pair), empty_check(pair, contents), ids_check(pair, contents)
+
+
+def _names(pairs: Sequence[Pair]) -> Iterator[Check]:
+    """Each name that more than one pair has."""
+    names = [pair.name for pair in pairs]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield Check(name, "name", PROBLEM, same_name(name), RENAME)
+
+
+def _renamed(pairs: Sequence[Pair], name: str) -> tuple[Pair, ...]:
+    """The second and later pairs of a name get a number."""
+    taken = {pair.name for pair in pairs}
+    out, first = [], True
+    for pair in pairs:
+        if pair.name == name and not first:
+            number = 2
+            while f"{name} ({number})" in taken:
+                number += 1
+            taken.add(f"{name} ({number})")
+            pair = replace(pair, volume=replace(pair.volume, name=f"{name} ({number})"))
+        first = first and pair.name != name
+        out.append(pair)
+    return tuple(out)
+
+
+def _count(
+    settings: TrainSettings, pairs: Sequence[Pair], found: list[Contents], broken: bool
+) -> Check:
+    """Whether there is enough to learn from and to judge by."""
+    if not pairs:
+        return Check("", "count", PROBLEM, NO_CASE)
+    objects = sum(len(it.edges_mm) for it in found)
+    names = {
+        pair.names.get(label, f"label {label}")
+        for pair, it in zip(pairs, found, strict=True)
+        for label in it.edges_mm
+    }
+    said = (
+        f"{_counted(len(pairs), 'volume')}, {_counted(len(names), 'kind')} of object, "
+        f"{_counted(objects, 'object')}"
+    )
+    if len(pairs) >= FEW:
+        return Check("", "count", GOOD, f"{said}.")
+    if not broken and all(same_grid(pair) for pair in pairs):
+        try:
+            split(labelled(pairs), settings.seed)
+        except ValueError as error:
+            return Check("", "count", PROBLEM, str(error))
+    said += (
+        f"; with fewer than {FEW} volumes the Dice is measured on slices of the same volumes, and "
+        "is optimistic."
+    )
+    return Check("", "count", WARNING, said)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+_WAYS: dict[str, Callable[[Pair], Pair]] = {
+    RESAMPLE: resampled,
+    PLACE: placed,
+    CLEAR: cleared,
+    DROP: without_tiny,
+    FILL: filled,
+}
