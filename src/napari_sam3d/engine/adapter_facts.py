@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from napari_sam3d.engine.class_prior import ClassPrior, read_prior
 from napari_sam3d.engine.places import is_safetensors
 from napari_sam3d.io.json_file import is_number
 
@@ -29,6 +30,8 @@ class AdapterFacts:
     name: str = ""
     classes: tuple[str, ...] = ()
     """What was labelled in the training volumes."""
+    priors: tuple[ClassPrior, ...] = ()
+    """Where each class is to be expected; none where that is not known."""
     spacing_mm: float | None = None
     """Of the patches; None where they follow the object."""
     patch_shape: tuple[int, ...] = ()
@@ -90,6 +93,7 @@ def read_facts(path: Path) -> AdapterFacts:
         known_mm = values.get("object_mm")
         if known_mm is not None and not _is_range(known_mm):
             raise ValueError("object_mm")
+        values["priors"] = tuple(map(read_prior, values.get("priors", ())))
         return AdapterFacts(**values)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(

@@ -126,13 +126,15 @@ def test_files_that_are_no_adapters_are_refused(tmp_path):
         ({"format": FORMAT, "model": "{"}, "is damaged: what it says"),
         ({**SAID, "object_mm": "[5, 3]"}, "is damaged: what it says"),
         ({**SAID, "object_mm": "[1, 2, 3]"}, "is damaged: what it says"),
+        ({**SAID, "priors": "[{}]"}, "is damaged: what it says"),
+        ({**SAID, "priors": "1"}, "is damaged: what it says"),
         ({"format": "napari-sam3d-adapter/2"}, "written by a newer"),
     ):
         save_file({"a": torch.zeros(1)}, path, metadata)
         with pytest.raises(ValueError, match=sentence):
             read_facts(path)
     save_file({"a": torch.zeros(1)}, path, {**SAID, "of the future": "true"})
-    assert read_facts(path).model == "x"
+    assert read_facts(path).model == "x" and read_facts(path).priors == ()
 
 
 def test_an_adapter_is_found_by_its_name_or_as_a_file(tmp_path):

@@ -28,7 +28,6 @@ from napari_sam3d.engine.training.events import (
     Event,
     Failed,
     Finished,
-    Looking,
     Saved,
     Scores,
     Started,
@@ -36,6 +35,7 @@ from napari_sam3d.engine.training.events import (
     Validated,
     Warned,
 )
+from napari_sam3d.engine.training.priors import priors_of
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.report import (
     check_same,
@@ -45,6 +45,7 @@ from napari_sam3d.engine.training.report import (
     verdict,
 )
 from napari_sam3d.engine.training.run_folder import Row, RunFolder
+from napari_sam3d.engine.training.runs import check_free
 from napari_sam3d.engine.training.tuning import Tuner
 from napari_sam3d.engine.training.validation import chosen_objects, validate
 from napari_sam3d.labelled import Labelled
@@ -88,17 +89,12 @@ class Course:
         self._settings, self._folder = settings, folder
         self._split = split(cases, settings.seed)
         self._classes = class_names(self._split)
+        self._priors = priors_of(cases)
         config = config_of(settings, cases, self._split)
         if resume:
             check_same(folder.read_config(), config, folder.name)
-        elif folder.config.exists():
-            raise ValueError(
-                f"There is a run called {folder.name} already; resume it or choose another name."
-            )
-        elif (adapters_folder() / f"{folder.name}.safetensors").exists():
-            raise ValueError(
-                f"There is an adapter called {folder.name} already; choose another name."
-            )
+        else:
+            check_free(folder.name)
         state = folder.read_state() if resume else None
         self._base = load(settings)
         recipe = recipe_of(self._base.spec)
@@ -212,14 +208,7 @@ class Course:
                 model=settings.model, device=settings.device, precision=settings.precision
             ),
         )
-        total = sum(len(objects) for objects in self._held_out)
-        looks = validate(predictor, self._held_out)
-        while True:
-            try:
-                done = next(looks)
-            except StopIteration as stop:
-                return stop.value
-            yield Looking(self._step, done, total)
+        return (yield from validate(predictor, self._held_out, self._step))
 
     def stop(self) -> None:
         """Save on the way out; nothing is said of what cannot be saved."""
@@ -310,6 +299,7 @@ class Course:
             (self._spec, self._base.sha256),
             self._split,
             self._classes,
+            self._priors,
             (self._before, dice),
             self._step if step is None else step,
         )

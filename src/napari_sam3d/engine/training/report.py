@@ -14,6 +14,7 @@ import torch
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapter_facts import AdapterFacts
+from napari_sam3d.engine.class_prior import ClassPrior
 from napari_sam3d.engine.training.cases import Split, objects_of
 from napari_sam3d.engine.training.events import Scores
 from napari_sam3d.labelled import Labelled
@@ -37,6 +38,11 @@ def config_of(settings: TrainSettings, cases: Sequence[Labelled], parts: Split) 
     return {
         "settings": asdict(settings),
         "cases": {case.name: fingerprint(case) for case in cases},
+        "files": {
+            case.name: {"image": str(case.files.image), "labels": str(case.files.labels)}
+            for case in cases
+            if case.files is not None
+        },
         "held_out": [case.name for case in parts.held_out],
         "napari_sam3d": version("napari-sam3d"),
         "torch": str(torch.__version__),
@@ -60,16 +66,6 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> Non
                 raise ValueError(f"The run {name} was begun without {case}; leave it out.")
             if known[case] != given[case]:
                 raise ValueError(f"{case} has changed since the run {name} was begun.")
-
-
-def resumed_settings(config: Mapping[str, Any], name: str) -> TrainSettings:
-    """The settings of a run; ValueError when they are of a version that has others."""
-    try:
-        return TrainSettings(**config["settings"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"The run {name} was begun by another version and cannot go on."
-        ) from error
 
 
 def fingerprint(case: Labelled) -> str:
@@ -96,6 +92,7 @@ def facts_of(
     base: tuple[ModelSpec, str],
     parts: Split,
     classes: tuple[str, ...],
+    priors: tuple[ClassPrior, ...],
     scores: tuple[Scores, Scores],
     step: int,
 ) -> AdapterFacts:
@@ -111,6 +108,8 @@ def facts_of(
         What it was tuned on, and what it was judged on.
     classes
         As `class_names` has them.
+    priors
+        Of all cases, for proposals without a click.
     scores
         Of the model before, and with the adapter; empty when not measured.
     step
@@ -124,6 +123,7 @@ def facts_of(
         base_sha256=sha256,
         name=name,
         classes=classes,
+        priors=priors,
         spacing_mm=spec.spacing_mm,
         object_mm=spec.object_mm,
         patch_shape=tuple(spec.patch_shape),

@@ -63,6 +63,9 @@ def test_a_training_that_helps_gives_an_adapter(data_folder):
     assert (facts.model, facts.base_sha256, facts.name) == ("compact", "0" * 64, "x")
     assert facts.classes == ("label 3",) and facts.cases == 2 and facts.held_out == start.held_out
     assert facts.object_mm == (7.0, 9.0)  # of balls of which one is held out
+    (prior,) = facts.priors
+    assert (prior.label, prior.cases, prior.of) == (3, 3, 3)
+    np.testing.assert_allclose(prior.centre, np.array([8.5, 9.5, 10.5]) / (16, 18, 20), atol=1e-4)
     assert facts.dice_before == end.before and facts.dice_after == end.after
     assert set(read_tensors(end.adapter)) == {"head.weight", "head.bias"}
     assert status()["state"] == "DONE"

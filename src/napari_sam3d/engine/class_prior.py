@@ -1,0 +1,70 @@
+"""Where the objects of a class lie and what they are like in the cases of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from napari_sam3d.io.json_file import is_number, is_whole
+from napari_sam3d.volume import Point3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassPrior:
+    """What to expect of a class in an image like those of the training.
+
+    Triples are along (z, y, x) of a grid, toward inferior, posterior and left, whatever the
+    orientation in which files are stored. Spreads are standard deviations from case to case, 0
+    where there was one case.
+    """
+
+    label: int
+    """Its value in the label maps."""
+    name: str
+    cases: int
+    """Volumes that have it."""
+    of: int
+    """Volumes there were."""
+    parts: float
+    """Parts of it that do not touch, on average."""
+    centre: Point3
+    """Its middle, 0 to 1 across the volume."""
+    centre_spread: Point3
+    size_mm: Point3
+    """Edges of the box about it."""
+    size_spread_mm: Point3
+    brightness: float
+    """Share of the volume that is darker than it, on average over its voxels."""
+    brightness_spread: float
+
+
+def read_prior(said: object) -> ClassPrior:
+    """A prior from JSON; ValueError when it is none.
+
+    Parameters
+    ----------
+    said
+        What `dataclasses.asdict` made of it; what newer versions tell besides is left out.
+    """
+    if not isinstance(said, Mapping):
+        raise ValueError("a class")
+    values: dict[str, Any] = {}
+    for declared in fields(ClassPrior):
+        value = said.get(declared.name)
+        if not _KINDS[str(declared.type)](value):
+            raise ValueError(declared.name)
+        values[declared.name] = tuple(value) if isinstance(value, list) else value
+    return ClassPrior(**values)
+
+
+def _is_triple(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
+
+
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "int": is_whole,
+    "float": is_number,
+    "str": lambda value: isinstance(value, str),
+    "Point3": _is_triple,
+}
