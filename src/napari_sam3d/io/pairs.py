@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from napari_sam3d.io.label_names import read_label_names
-from napari_sam3d.io.read import is_nifti_name, nifti_stem, read_nifti
+from napari_sam3d.io.read import finish, is_nifti_name, nifti_stem, open_steps
 from napari_sam3d.labelled import Pair, PairFiles
 
-__all__ = ["PairFiles", "find_pairs", "read_pair"]
+__all__ = ["PairFiles", "find_images", "find_pairs", "read_pair", "read_steps"]
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 _LABELS = re.compile(r"(.+)[._-](seg|segmentation|labels?|mask|gt)", re.IGNORECASE)
@@ -71,15 +72,84 @@ def find_pairs(folder: Path) -> list[PairFiles]:
 
 
 def read_pair(files: PairFiles) -> Pair:
-    """Read an image and its labels; whether they go together is for `preflight` to say.
+    """Read an image and its labels; as `read_steps`, in one go."""
+    return finish(read_steps(files))
+
+
+def read_steps(files: PairFiles) -> Generator[float, None, Pair]:
+    """Read an image and its labels, piece by piece; whether they fit is for `preflight` to say.
+
+    Closing the generator gives up.
+
+    Yields
+    ------
+    float
+        The share that has been read, 0 to 1.
 
     Raises
     ------
     NiftiError
         With one sentence, when a file cannot be used.
     """
-    volume, labels = read_nifti(files.image), read_nifti(files.labels)
+    volumes = []
+    for number, path in enumerate((files.image, files.labels)):
+        steps = open_steps(path)
+        with closing(steps):
+            while True:
+                try:
+                    share = next(steps)
+                except StopIteration as end:
+                    volumes.append(end.value.volume())
+                    break
+                yield (number + share) / 2
+    volume, labels = volumes
     return Pair(volume, labels.data, labels.grid, _names(files), files)
+
+
+def find_images(folder: Path) -> list[PairFiles]:
+    """Every image of a folder, with the file where its labels are, or would be written.
+
+    Of `imagesTr` or `images`, also when that folder itself is given, labels are in the folder of
+    labels beside it; of other folders they are beside the image, as `find_pairs` has it, and new
+    ones are called like the image with _seg at the end.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when there is no image.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
+    for images, labels in _FOLDERS:
+        root = folder.parent if folder.name == images else folder
+        if (root / images).is_dir():
+            there, named = list(_niftis(root / images)), {}
+            if (root / labels).is_dir():
+                named = {nifti_stem(path.name): path for path in _niftis(root / labels)}
+            new = root / labels / "{}.nii.gz"
+            break
+    else:
+        new, there, named = folder / "{}_seg.nii.gz", [], {}
+        for path in _niftis(folder):
+            told = _LABELS.fullmatch(nifti_stem(path.name))
+            if told is None:
+                there.append(path)
+            else:
+                named[told[1]] = path
+    found = []
+    for path in there:
+        stem = nifti_stem(path.name)
+        told = _IMAGE.fullmatch(stem)
+        short = told[1] if told else stem
+        labels_path = named.get(stem) or named.get(short)
+        if labels_path is None:
+            name = short if new.parent != folder else stem
+            labels_path = new.with_name(new.name.format(name))
+        if not _is_other_channel(path):
+            found.append(PairFiles(path, labels_path))
+    if not found:
+        raise ValueError(f"{folder} holds no NIfTI image.")
+    return found
 
 
 def _names(files: PairFiles) -> dict[int, str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_sam3d.io.label_names import LabelName, write_label_names
-from napari_sam3d.io.pairs import find_pairs, read_pair
+from napari_sam3d.io.pairs import find_pairs, read_pair, read_steps
 
 AFFINE = np.diag([1.5, 1, 2, 1])
 SHAPE = (4, 5, 6)
@@ -91,3 +91,5 @@ def test_a_pair_is_read_with_its_names(tmp_path):
     stored = np.asarray(nib.load(tmp_path / "x.nii.gz").dataobj)
     labelled = np.asarray(nib.load(tmp_path / "x_seg.nii.gz").dataobj) == 2
     assert sorted(pair.volume.data[pair.labels == 2]) == sorted(stored[labelled])
+    shares = list(read_steps(files))
+    assert shares == sorted(shares) and 0.5 <= max(shares) <= 1

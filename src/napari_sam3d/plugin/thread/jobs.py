@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from napari_sam3d.catalog import model_spec
+from napari_sam3d.plugin.session.availability import is_automatic
 from napari_sam3d.plugin.session.found import split
 from napari_sam3d.prompts import Found
 
@@ -25,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True, eq=False)
 class Job:
     """A mask, all classes (without prompts), or just a model in memory (without a volume).
+
+    The classes are those that the model knows by itself, or else those of its adapter.
 
     With `recut` the mask is made anew of `previous`, for which no model is needed.
     """
@@ -95,13 +98,22 @@ def answer(predictor: Predictor, job: Job, seat: Seat) -> None:
         prediction = predictor.predict(job.volume, job.prompts, _previous(job), cancelled)
         seat.tell("predicted", job.number, prediction)
         return
-    start = time.perf_counter()
-    finder = cast("ClassPredictor", predictor)  # by the catalog
-    labels = finder.segment_all(
-        job.volume, cancelled, lambda share: seat.tell("progressed", job.number, share)
-    )
-    found = split(labels, model_spec(job.settings.model))
-    seat.tell("found", job.number, found, time.perf_counter() - start)
+    start, spec = time.perf_counter(), model_spec(job.settings.model)
+
+    def progress(share: float) -> None:
+        seat.tell("progressed", job.number, share)
+
+    if is_automatic(spec):
+        labels = cast("ClassPredictor", predictor).segment_all(job.volume, cancelled, progress)
+        seat.tell("found", job.number, split(labels, spec), time.perf_counter() - start)
+        return
+    from napari_sam3d.engine.adapter_facts import read_facts
+    from napari_sam3d.engine.places import adapter_path
+    from napari_sam3d.engine.proposing import propose
+
+    facts = read_facts(adapter_path(job.settings.adapter))
+    proposals = propose(predictor, job.volume, facts, cancelled, progress)
+    seat.tell("proposed", job.number, tuple(proposals), time.perf_counter() - start)
 
 
 def _previous(job: Job) -> Prediction | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Qt, Signal
 
@@ -14,7 +14,7 @@ from napari_sam3d.plugin.thread.work import Steps, Work
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.training import Event
-    from napari_sam3d.io.pairs import PairFiles
+    from napari_sam3d.labelled import Pair, PairFiles
     from napari_sam3d.plugin.thread.loading import Load
     from napari_sam3d.plugin.thread.tuning_work import LoadBase, Tell
     from napari_sam3d.settings import TrainSettings
@@ -94,15 +94,15 @@ class Trainer(QObject):
         return max((getattr(it, "step", 0) for it in self.events), default=0), steps
 
     def read_files(self, files: Sequence[PairFiles]) -> None:
-        """Read images and their labels; `read` or `failed` follows."""
+        """Read images and their labels; `read` follows with those that can be, and `failed`."""
         self._begin("reading", lambda tell, _: tuning_work.reading(tuple(files), tell))
 
-    def check(self, settings: TrainSettings, pairs: Sequence[Any], name: str) -> None:
+    def check(self, settings: TrainSettings, pairs: Sequence[Pair], name: str) -> None:
         """Look for what is wrong before it is trained with; `checked` or `failed` follows."""
         given = tuple(pairs)
         self._begin("check", lambda tell, _: tuning_work.checking(settings, given, name, tell))
 
-    def rehearse(self, settings: TrainSettings, pairs: Sequence[Any]) -> None:
+    def rehearse(self, settings: TrainSettings, pairs: Sequence[Pair]) -> None:
         """Find out how long it takes; `rehearsed` or `failed` follows."""
         given = tuple(pairs)
         self._begin(
@@ -111,7 +111,7 @@ class Trainer(QObject):
         )
 
     def start(
-        self, settings: TrainSettings, pairs: Sequence[Any], name: str, resume: bool = False
+        self, settings: TrainSettings, pairs: Sequence[Pair], name: str, resume: bool = False
     ) -> None:
         """Begin a training, or go on with one; events or `failed` follow.
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from napari_sam3d.io.pairs import read_steps
 from napari_sam3d.plugin.thread.importing import collector_resting, import_engine
+from napari_sam3d.plugin.thread.jobs import sentence
 from napari_sam3d.plugin.thread.loading import needs_download, reports
 from napari_sam3d.plugin.thread.work import Elsewhere, Steps
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.fetch import Progress
     from napari_sam3d.engine.training import Base
-    from napari_sam3d.io.pairs import PairFiles
+    from napari_sam3d.labelled import Pair, PairFiles
     from napari_sam3d.settings import TrainSettings
 
     LoadBase = Callable[[TrainSettings, Progress], Base]
@@ -32,18 +33,23 @@ def load_base(settings: TrainSettings, progress: Progress) -> Base:
 
 
 def reading(files: Sequence[PairFiles], tell: Tell) -> Steps:
-    """Read pairs of files; a turn for each piece of them."""
-    read_pair = import_module("napari_sam3d.io.pairs").read_steps
-    pairs = []
+    """Read pairs of files; a turn for each piece of them. One that is bad stops no other."""
+    pairs, failures = [], []
     for number, it in enumerate(files):
-        pairs.append((yield from _shares(read_pair(it), tell, number, len(files))))
-    tell("read", tuple(pairs))
+        try:
+            pairs.append((yield from _shares(read_steps(it), tell, number, len(files))))
+        except (ValueError, OSError) as error:
+            failures.append(sentence(error, "reading"))
+    if pairs:
+        tell("read", tuple(pairs))
+    if failures:
+        raise ValueError(" ".join(failures))
 
 
-def checking(settings: TrainSettings, pairs: Sequence[Any], name: str, tell: Tell) -> Steps:
+def checking(settings: TrainSettings, pairs: Sequence[Pair], name: str, tell: Tell) -> Steps:
     """All checks of what is to be learned from; a turn for each."""
-    yield from _import_training()
-    preflight = import_module("napari_sam3d.engine.training.preflight").preflight
+    from napari_sam3d.engine.training.preflight import preflight
+
     checks = []
     for check in preflight(settings, pairs, name):
         checks.append(check)
@@ -53,15 +59,16 @@ def checking(settings: TrainSettings, pairs: Sequence[Any], name: str, tell: Tel
 
 def rehearsing(
     settings: TrainSettings,
-    pairs: Sequence[Any],
+    pairs: Sequence[Pair],
     load: LoadBase,
     tell: Tell,
     wanted: Callable[[], bool],
 ) -> Steps:
     """A few real steps, to tell how long all of them take."""
     yield from _import_training()
-    labelled = import_module("napari_sam3d.engine.training.preflight").labelled
-    rehearse = import_module("napari_sam3d.engine.training.rehearsal").rehearse
+    from napari_sam3d.engine.training.preflight import labelled
+    from napari_sam3d.engine.training.rehearsal import rehearse
+
     cases, progress = labelled(pairs), _progress(tell, wanted)
     if needs_download(settings):
         yield Elsewhere(lambda: load(settings, progress))
@@ -72,7 +79,7 @@ def rehearsing(
 
 def training(
     settings: TrainSettings,
-    pairs: Sequence[Any],
+    pairs: Sequence[Pair],
     name: str,
     resume: bool,
     load: LoadBase,
@@ -82,9 +89,9 @@ def training(
     """Tune a model; a turn for each event, and saved when it is closed."""
     yield from _import_training()
     from napari_sam3d.engine.training import RunFolder, train
+    from napari_sam3d.engine.training.preflight import labelled
     from napari_sam3d.plugin.thread.thinning import Thinned
 
-    labelled = import_module("napari_sam3d.engine.training.preflight").labelled
     folder, cases = RunFolder.called(name), labelled(pairs)
     progress = _progress(tell, wanted)
     base = yield Elsewhere(lambda: load(settings, progress))  # one that no click ever meets

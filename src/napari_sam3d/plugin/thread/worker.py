@@ -47,6 +47,8 @@ class Worker(QObject):
     """Number, Prediction."""
     found = Signal(int, object, float)
     """Number, all that was found (tuple of `Found`), seconds."""
+    proposed = Signal(int, object, float)
+    """Number, what came of each class of the adapter (tuple of `Proposal`), seconds."""
     failed = Signal(int, str)
     """Number, one sentence for the user."""
     _reported = Signal(object, int, tuple)
@@ -74,7 +76,7 @@ class Worker(QObject):
         return self._put(Job(next(self._numbers), settings, volume, prompts, previous, recut))
 
     def find_all(self, settings: InferenceSettings, volume: Volume) -> int:
-        """Ask for all classes that a model knows; returns the number of the answer."""
+        """Ask for all classes that a model, or its adapter, knows; returns the answer's number."""
         return self._put(Job(next(self._numbers), settings, volume))
 
     def warm(self, settings: InferenceSettings) -> int:
