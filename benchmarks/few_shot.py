@@ -22,7 +22,7 @@ from accuracy import clicks, from_anew, objects
 from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.engine.training import Failed, Finished, RunFolder, Started, train
 from napari_sam3d.engine.training.preflight import labelled
-from napari_sam3d.engine.training.report import resumed_settings
+from napari_sam3d.engine.training.runs import resumed_settings
 from napari_sam3d.io.pairs import PairFiles, read_pair
 from napari_sam3d.settings import InferenceSettings, TrainSettings
 
@@ -114,7 +114,7 @@ def tune(name: str, pairs: list[PairFiles], settings: TrainSettings) -> tuple[fl
     folder = RunFolder.called(name)
     resume = folder.config.exists()
     if resume:
-        settings = resumed_settings(folder.read_config(), name)
+        settings = resumed_settings(name)
     spent = folder.path.with_suffix(".minutes")  # of earlier parts
     before = float(spent.read_text()) if spent.exists() else 0.0
     started = time.perf_counter()

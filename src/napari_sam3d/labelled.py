@@ -69,12 +69,16 @@ class Labelled:
         What the values mean, where that is known.
     files
         Where it came from, when from files.
+    whole, first_slice
+        Of what volume it is a part, and from which slice on; empty and 0 for a whole one.
     """
 
     volume: Volume
     labels: np.ndarray
     names: Mapping[int, str] = field(default_factory=dict)
     files: PairFiles | None = None
+    whole: str = ""
+    first_slice: int = 0
 
     def __post_init__(self) -> None:
         if tuple(self.labels.shape) != self.volume.grid.shape:

@@ -73,9 +73,9 @@ class Train:
                     "name."
                 )
             return self.settings
-        from napari_sam3d.engine.training.report import resumed_settings
+        from napari_sam3d.engine.training.runs import resumed_settings
 
-        before = resumed_settings(folder.read_config(), self.name)
+        before = resumed_settings(self.name)
         return replace(before, steps=self.settings.steps or before.steps)
 
     def _events(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -32,12 +33,18 @@ class LabelledObject:
         Its value in the labels.
     mask, window
         bool (z, y, x), and where it sits in the volume.
+    case
+        Name of the whole volume, where `volume` may be some of its slices.
+    first_slice
+        The first of them there.
     """
 
     volume: Volume
     label: int
     mask: np.ndarray
     window: Window
+    case: str = ""
+    first_slice: int = 0
 
     @property
     def start(self) -> np.ndarray:
@@ -49,6 +56,10 @@ class LabelledObject:
         out = np.zeros(self.volume.grid.shape, bool)
         out[self.window] = self.mask
         return out
+
+
+_OBJECTS: WeakKeyDictionary[Labelled, list[LabelledObject]] = WeakKeyDictionary()
+"""Of cases in use: several want to know them, and to look through large labels takes seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +116,16 @@ def split(cases: Sequence[Labelled], seed: int) -> Split:
 
 def objects_of(case: Labelled) -> list[LabelledObject]:
     """The objects of a case that are not tiny, by ascending label."""
-    return [
-        LabelledObject(case.volume, label, mask, window)
-        for label, window, mask in regions(case.labels)
-        if int(mask.sum()) >= SMALLEST
-    ]
+    found = _OBJECTS.get(case)
+    if found is None:
+        whole, first = case.whole or case.name, case.first_slice
+        found = [
+            LabelledObject(case.volume, label, mask, window, whole, first)
+            for label, window, mask in regions(case.labels)
+            if int(mask.sum()) >= SMALLEST
+        ]
+        _OBJECTS[case] = found
+    return list(found)
 
 
 def regions(labels: np.ndarray) -> Iterator[tuple[int, Window, np.ndarray]]:
@@ -167,4 +183,5 @@ def _slices(case: Labelled, start: int, stop: int) -> Labelled | None:
         source=None,
         coarser=(),
     )
-    return Labelled(volume, case.labels[window], case.names)
+    labels = case.labels[window]
+    return Labelled(volume, labels, case.names, case.files, case.name, start)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from napari_sam3d.volume import Window
+
 COUNTED = (1, 3, 5)
 """Clicks after which the Dice is told."""
 Scores = tuple[float, ...]
@@ -48,13 +52,47 @@ class Step:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What the model makes of a held-out object after all clicks.
+
+    Parameters
+    ----------
+    volume
+        Name of the volume, also where some of its slices are held out.
+    label
+        Of the object.
+    mask, window
+        bool (z, y, x), and where it sits in the volume.
+    dice
+        How well it matches.
+    """
+
+    volume: str
+    label: int
+    mask: np.ndarray
+    window: Window
+    dice: float
+
+
+@dataclass(frozen=True, eq=False)
 class Looking:
-    """How far a look at the held-out volumes is: objects done, of how many."""
+    """How far a look at the held-out volumes is.
+
+    Parameters
+    ----------
+    step
+        After how many steps.
+    done, total
+        Objects done, of how many.
+    found
+        The newest of them.
+    """
 
     step: int
     done: int
     total: int
+    found: Preview | None = None
 
 
 @dataclass(frozen=True)

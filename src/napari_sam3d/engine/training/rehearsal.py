@@ -131,7 +131,7 @@ def _try(
     yield 0.25
     spent = []
     # of patches that are used again the second step is done twice: then they are known
-    for number, step in enumerate((1, 2, 2 if recipe.fixed else 3), 1):
+    for number, step in enumerate((1, 2, 2 if lessons.fixed else 3), 1):
         started = time.perf_counter()
         loss, _ = tuner.advance(step)
         if not math.isfinite(loss):
@@ -151,10 +151,9 @@ def _try(
     clicks_on(predictor, held_out[0][0])
     look = (time.perf_counter() - started) * sum(map(len, held_out))
     yield 1.0
-    if not recipe.fixed:  # the first step is slower than all others
+    if not lessons.fixed:  # the first step is slower than all others
         return (spent[1] + spent[2]) / 2, look, 0.0
-    patches = tuner.fixed_patches
-    once = max(0.0, spent[1] - spent[2]) / settings.accumulate * patches
+    once = max(0.0, spent[1] - spent[2]) / settings.accumulate * lessons.fixed
     return spent[2], look, once
 
 

@@ -39,7 +39,10 @@ def config_of(settings: TrainSettings, cases: Sequence[Labelled], parts: Split) 
         "settings": asdict(settings),
         "cases": {case.name: fingerprint(case) for case in cases},
         "files": {
-            case.name: {"image": str(case.files.image), "labels": str(case.files.labels)}
+            case.name: {
+                "image": str(case.files.image.absolute()),
+                "labels": str(case.files.labels.absolute()),
+            }
             for case in cases
             if case.files is not None
         },

@@ -16,13 +16,11 @@ from torch import Tensor
 from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.adapters import read_tensors, save_adapter
 from napari_sam3d.engine.checkpoints import read_checkpoint
-from napari_sam3d.engine.places import check_name, runs_folder
 from napari_sam3d.engine.training.events import COUNTED
+from napari_sam3d.engine.training.runs import CONFIG, KIND, STATUS, VERSION, read_config, run_path
 from napari_sam3d.io.atomic import replacing
-from napari_sam3d.io.json_file import read_json, write_text
+from napari_sam3d.io.json_file import write_text
 
-KIND = "napari-sam3d run"
-VERSION = 1
 COLUMNS = ("step", "loss", "rate", "seconds", *(f"dice_{count}" for count in COUNTED))
 
 CHANGED = "model"
@@ -43,8 +41,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.json"
-        self.status = path / "status.json"
+        self.config = path / CONFIG
+        self.status = path / STATUS
         self.log = path / "log.csv"
         self.curve = path / "progress.png"
         self.best = path / "best.safetensors"
@@ -54,7 +52,7 @@ class RunFolder:
     @classmethod
     def called(cls, name: str) -> RunFolder:
         """That of the run with this name; ValueError when it can be no name of files."""
-        return cls(runs_folder() / check_name(name))
+        return cls(run_path(name))
 
     @property
     def name(self) -> str:
@@ -67,9 +65,7 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """What `begin` wrote; ValueError when there is no such run."""
-        if not self.config.is_file():
-            raise ValueError(f"There is no run called {self.name} to resume.")
-        return read_json(self.config, KIND, VERSION)
+        return read_config(self.path)
 
     def write_status(self, state: str, step: int, steps: int, reason: str = "") -> None:
         """RUNNING, STOPPED, DONE or FAILED, after how many steps, and why."""

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_sam3d.engine.places import adapters_folder, runs_folder
+from napari_sam3d.engine.adapter_files import adapter_file
+from napari_sam3d.engine.places import check_name, runs_folder
 from napari_sam3d.io.json_file import read_json
 from napari_sam3d.labelled import PairFiles
+from napari_sam3d.settings import TrainSettings
 
 KIND = "napari-sam3d run"
 VERSION = 1
 CONFIG, STATUS = "config.json", "status.json"
-_NAME = re.compile(r"[\w][\w .+-]{0,99}")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _ODD = re.compile(r"[^\w .+-]+")
-_NUMBERED = re.compile(r"(.+)-(\d{1,6})")
+_NUMBERED = re.compile(r"(.+)-(\d\d?)")
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,41 @@ def runs() -> list[RunInfo]:
 
 def run_path(name: str) -> Path:
     """The folder of the run with this name; ValueError when it can be no name of files."""
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or name[-1] in " .":
+    return runs_folder() / check_name(name)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a run was begun with; ValueError when there is no such run, or it is damaged."""
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"There is no run called {folder.name} to resume.")
+    return read_json(folder / CONFIG, KIND, VERSION)
+
+
+def resumed_settings(name: str) -> TrainSettings:
+    """The settings of a run; ValueError when they are of a version that has others."""
+    config = read_config(run_path(name))
+    try:
+        return TrainSettings(**config["settings"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{name!r} cannot be the name of an adapter; use letters, digits, '-' and '_'."
-        )
-    return runs_folder() / name
+            f"The run {name} was begun by another version and cannot go on."
+        ) from error
 
 
 def check_free(name: str) -> None:
     """ValueError when a run or an adapter has this name, or it can be no name."""
     if (run_path(name) / CONFIG).exists():
         raise ValueError(f"There is a run called {name} already; resume it or choose another name.")
-    if (adapters_folder() / f"{name}.safetensors").exists():
+    if adapter_file(name).exists():
         raise ValueError(f"There is an adapter called {name} already; choose another name.")
 
 
 def free_name(wanted: str) -> str:
     """A name like the one that is wanted, for a run that is new."""
     stem = _ODD.sub("_", wanted).strip(" .+-")[:90] or "adapter"
-    if _RESERVED.fullmatch(stem):
+    try:
+        check_name(stem)
+    except ValueError:  # a word that a system keeps for itself
         stem = f"{stem}_"
     name, number = stem, 2
     told = _NUMBERED.fullmatch(stem)
@@ -98,7 +114,7 @@ def free_name(wanted: str) -> str:
 
 
 def _info(folder: Path) -> RunInfo:
-    config = read_json(folder / CONFIG, KIND, VERSION)
+    config = read_config(folder)
     status: dict[str, Any] = {"state": "FAILED", "step": 0, "steps": 0}
     newest = folder / CONFIG
     if (folder / STATUS).is_file():

@@ -65,11 +65,6 @@ class Tuner:
         """Numbers that are tuned."""
         return sum(it.numel() for it in self._tuned)
 
-    @property
-    def fixed_patches(self) -> int:
-        """Patches that are used again and again; 0 when each is a new one."""
-        return self._lessons.fixed
-
     def advance(self, step: int) -> tuple[float, float]:
         """Do a step, from 1 on; its mean loss and its learning rate.
 

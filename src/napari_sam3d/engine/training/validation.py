@@ -8,9 +8,9 @@ import numpy as np
 
 from napari_sam3d.engine.clicks import next_click
 from napari_sam3d.engine.metrics import dice
-from napari_sam3d.engine.prediction import Predictor
+from napari_sam3d.engine.prediction import Prediction, Predictor
 from napari_sam3d.engine.training.cases import LabelledObject, objects_of
-from napari_sam3d.engine.training.events import COUNTED, Scores
+from napari_sam3d.engine.training.events import COUNTED, Looking, Preview, Scores
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.prompts import Prompts
 
@@ -23,29 +23,42 @@ def chosen_objects(case: Labelled, most: int, seed: int) -> list[LabelledObject]
 
 
 def validate(
-    predictor: Predictor, cases: list[list[LabelledObject]]
-) -> Generator[int, None, Scores]:
+    predictor: Predictor, cases: list[list[LabelledObject]], step: int
+) -> Generator[Looking, None, Scores]:
     """Mean Dice after 1, 3 and 5 clicks: over the objects of a volume, then over volumes.
+
+    Parameters
+    ----------
+    predictor
+        With the model as it is now.
+    cases
+        The objects of each volume.
+    step
+        After how many steps that is.
 
     Yields
     ------
-    int
-        Objects done, so that others get a turn.
+    Looking
+        After each object, so that others get a turn.
     """
-    done = 0
+    done, total = 0, sum(map(len, cases))
     means = []
     for objects in cases:
         scores = []
         for it in objects:
-            scores.append(clicks_on(predictor, it))
+            dices, last = clicks_on(predictor, it)
+            scores.append(dices)
             done += 1
-            yield done
+            yield Looking(step, done, total, _preview(it, dices[-1], last))
         means.append(np.mean(scores, 0))
     return tuple(round(float(mean), 4) for mean in np.mean(means, 0))
 
 
-def clicks_on(predictor: Predictor, it: LabelledObject) -> list[float]:
-    """Dice of one object after each count of clicks; a perfect mask keeps its score."""
+def clicks_on(predictor: Predictor, it: LabelledObject) -> tuple[list[float], Prediction | None]:
+    """Dice of one object after each count of clicks, and the last answer.
+
+    A perfect mask keeps its score. The answer is None when the model was never asked.
+    """
     reference = it.full()
     prompts, previous = Prompts(), None
     mask = np.zeros_like(reference)
@@ -58,4 +71,12 @@ def clicks_on(predictor: Predictor, it: LabelledObject) -> list[float]:
             mask = previous.full(reference.shape)
         if count in COUNTED:
             scores.append(dice(mask, reference))
-    return scores
+    return scores, previous
+
+
+def _preview(it: LabelledObject, score: float, found: Prediction | None) -> Preview | None:
+    if found is None:
+        return None
+    z, y, x = found.window
+    whole = slice(z.start + it.first_slice, z.stop + it.first_slice), y, x
+    return Preview(it.case, it.label, found.mask, whole, score)
