@@ -93,7 +93,7 @@ def segment_objects(
             block = labels[prediction.window]
             own = prediction.mask & (block == 0)
             block[own] = number
-            found = _found(number, own, prediction.window, volume, prediction.seconds)
+            found = found_object(number, own, prediction.window, volume, prediction.seconds)
             score = round(float(prediction.score), 4) if judges else None
             objects.append(replace(found, score=score))
             progress.update()
@@ -133,15 +133,16 @@ def segment_classes(
     objects = []
     for number, place in enumerate(windows, 1):
         window = place or nowhere
-        found = _found(number, labels[window] == number, window, volume, seconds)
+        found = found_object(number, labels[window] == number, window, volume, seconds)
         name = names[number - 1] if number <= len(names) else f"class {number}"
         objects.append(replace(found, name=name))
     return labels, objects
 
 
-def _found(
+def found_object(
     number: int, own: np.ndarray, window: Sequence[slice], volume: Volume, seconds: float
 ) -> FoundObject:
+    """What there is to say of the voxels (bool, in a window) of an object."""
     voxels = int(np.count_nonzero(own))
     centroid = None
     if voxels and volume.source is not None:

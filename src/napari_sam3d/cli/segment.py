@@ -1,4 +1,4 @@
-"""`napari-sam3d segment`: prompts in a NIfTI image become a NIfTI label map."""
+"""`napari-sam3d segment`: prompts in a NIfTI image, or none, become a NIfTI label map."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from napari_sam3d.catalog import model_spec
 from napari_sam3d.cli.boxes import TypedBox, parse_boxes, place_box
 from napari_sam3d.cli.objects import segment_classes, segment_objects, write_names
 from napari_sam3d.cli.points import TypedPoint, parse_points, place
+from napari_sam3d.cli.proposed import check_proposes, segment_proposed
 from napari_sam3d.cli.takes import check_enough, check_usable
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
@@ -37,7 +38,8 @@ class Segment:
     the numbers the point belongs to another object than the first; every object becomes the
     label of its id in the one mask that is written, and voxels that two objects claim stay with
     the lower id. A --box is two opposite corners; the voxels of both belong to it. Models that
-    find their classes by themselves take no prompt, and each class becomes a label.
+    find their classes by themselves take no prompt, and each class becomes a label. So does each
+    class of an adapter when nothing is said: a mask is proposed where it is to be expected.
 
     One object, corrected by a negative point:
     napari-sam3d segment ct.nii.gz --point 120,88,40 --negative 131,90,40
@@ -48,6 +50,9 @@ class Segment:
     A box, and a model without prompts (`napari-sam3d models` lists what each takes):
     napari-sam3d segment ct.nii.gz --model medsam --box 90,60,30,140,110,52
     napari-sam3d segment ct.nii.gz --model ma_sam_btcv
+
+    What an adapter proposes without a click:
+    napari-sam3d segment next.nii.gz --adapter femur
 
     The prompts that the Segment dock saved, on another image in the same coordinates:
     napari-sam3d segment later.nii.gz --prompts ct_prompts.json
@@ -85,9 +90,13 @@ class Segment:
         spec = model_spec(self.settings.model)
         typed, boxes = parse_points(self.point, self.negative), parse_boxes(self.box)
         check_usable(spec, typed, boxes)
-        if self.prompts is None:
+        silent = not (typed or boxes or self.prompts)
+        adapter = self.settings.adapter
+        proposing = silent and bool(adapter) and "automatic" not in spec.prompts
+        facts = check_proposes(adapter) if proposing else None
+        if self.prompts is None and facts is None:
             check_enough(spec, typed, boxes)
-        if self.save_prompts is not None and not (typed or boxes or self.prompts):
+        if self.save_prompts is not None and silent:
             raise ValueError("There are no prompts to save; leave --save-prompts out.")
         output = self.output or Path(f"{nifti_stem(self.image.name)}_seg.nii.gz")
         check_output(output, self.image, self.overwrite)
@@ -96,19 +105,23 @@ class Segment:
         volume = read_nifti(self.image, self.frame)
         warnings = list(volume.source.warnings) if volume.source is not None else []
         said = self._said(typed, boxes, volume)
-        check_enough(
-            spec,
-            {it.id: it.said.clicks for it in said if it.said.clicks},
-            [it.id for it in said if it.box is not None],
-        )
+        if facts is None:
+            check_enough(
+                spec,
+                {it.id: it.said.clicks for it in said if it.said.clicks},
+                [it.id for it in said if it.box is not None],
+            )
         prompts = {it.id: Prompts(it.points, it.box, it.scribbles) for it in said}
         for warning in () if self.json else warnings:
             print(warning, file=sys.stderr)
 
+        missing: list[str] = []
         if prompts:
             labels, objects = segment_objects(volume, prompts, self.settings, quiet=self.json)
             names = {it.id: it.name for it in said}
             objects = [replace(it, name=names.get(it.id, "")) for it in objects]
+        elif facts is not None:
+            labels, objects, missing = segment_proposed(volume, facts, self.settings, self.json)
         else:
             labels, objects = segment_classes(volume, self.settings, quiet=self.json)
         write_labels(output, labels, volume.grid, volume.source, overwrite=self.overwrite)
@@ -119,15 +132,19 @@ class Segment:
             report = {
                 "image": str(self.image),
                 "model": self.settings.model,
+                "adapter": adapter or None,
+                "proposed": facts is not None,
                 "output": str(output),
-                "warnings": warnings,
+                "warnings": [*warnings, *missing],
                 "objects": [asdict(found) for found in objects],
             }
             print(json.dumps(report))
         else:
             lines = [found.sentence(timed=bool(prompts)) for found in objects]
+            if facts is not None:
+                lines.insert(0, f"Proposed without a click by the adapter {facts.name or adapter}:")
             if not prompts:
-                lines.append(f"All of them took {objects[0].seconds:.1f} s")
+                lines += [*missing, f"All of them took {objects[0].seconds:.1f} s"]
             print("\n".join([*lines, f"Mask: {output}"]))
 
     def _said(

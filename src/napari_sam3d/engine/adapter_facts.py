@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from napari_sam3d.engine.class_prior import ClassPrior, read_prior
+from napari_sam3d.engine.class_prior import ClassPrior, read_prior, unlikely
 from napari_sam3d.engine.places import is_safetensors
 from napari_sam3d.io.json_file import is_number
 
@@ -99,6 +99,20 @@ def read_facts(path: Path) -> AdapterFacts:
         raise ValueError(
             f"{path.name} is damaged: what it says of itself is unreadable."
         ) from error
+
+
+def refusal(facts: AdapterFacts) -> str:
+    """Why nothing can be proposed with an adapter, in a sentence; empty when something can."""
+    called = facts.name or "This adapter"
+    if not facts.priors:
+        return (
+            f"{called} does not know where its objects lie: it was tuned on many of a kind, or by "
+            "an older napari-sam3d."
+        )
+    reasons = [unlikely(prior) for prior in facts.priors]
+    if not all(reasons):
+        return ""
+    return f"{called} can propose nothing: {' '.join(reasons)}"
 
 
 def _is_range(value: object) -> bool:

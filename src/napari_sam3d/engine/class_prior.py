@@ -9,6 +9,10 @@ from typing import Any
 from napari_sam3d.io.json_file import is_number, is_whole
 from napari_sam3d.volume import Point3
 
+_FEWEST = 0.5  # share of the training cases that have a class
+_ONE = 1.5  # parts that a class has at most, on average
+_ANYWHERE = 0.2  # spread of the place across the volume; 0.29 is that of any place
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassPrior:
@@ -39,6 +43,17 @@ class ClassPrior:
     brightness_spread: float
 
 
+def unlikely(prior: ClassPrior) -> str:
+    """Why objects of a class are not proposed, in a sentence; empty when they are."""
+    if prior.cases < _FEWEST * prior.of:
+        return f"{prior.name} was in {prior.cases} of {prior.of} training volumes only."
+    if prior.parts > _ONE:
+        return f"{prior.name} had {prior.parts:.1f} parts in a volume; one click is not enough."
+    if max(prior.centre_spread) > _ANYWHERE:
+        return f"{prior.name} lay anywhere in the training volumes."
+    return ""
+
+
 def read_prior(said: object) -> ClassPrior:
     """A prior from JSON; ValueError when it is none.
 
@@ -55,6 +70,8 @@ def read_prior(said: object) -> ClassPrior:
         if not _KINDS[str(declared.type)](value):
             raise ValueError(declared.name)
         values[declared.name] = tuple(value) if isinstance(value, list) else value
+    if values["cases"] < 1 or min(values["size_mm"]) <= 0:
+        raise ValueError("cases or size_mm")
     return ClassPrior(**values)
 
 

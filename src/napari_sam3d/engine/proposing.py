@@ -7,17 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_sam3d.engine.adapter_facts import AdapterFacts
+from napari_sam3d.engine.adapter_facts import AdapterFacts, refusal
 from napari_sam3d.engine.brightness import Ranks
-from napari_sam3d.engine.class_prior import ClassPrior
+from napari_sam3d.engine.class_prior import ClassPrior, unlikely
 from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.prediction import Prediction, Predictor
 from napari_sam3d.prompts import Found, Point, Prompts
 from napari_sam3d.volume import Point3, Volume
 
-_FEWEST = 0.5  # share of the training cases that have a class
-_ONE = 1.5  # parts that a class has at most, on average
-_ANYWHERE = 0.2  # spread of the place across the volume; 0.29 is that of any place
 _TRIED = 7  # clicks for each class
 _FLOOR = 0.03  # spread of a place that few cases say too little of, across the volume
 _SIZES = 0.2  # the same of an edge, over the edge
@@ -48,29 +45,6 @@ class Proposal:
     found: Found | None
     score: float = 0.0
     reason: str = ""
-
-
-def refusal(facts: AdapterFacts) -> str:
-    """Why nothing can be proposed with an adapter, in a sentence; empty when something can."""
-    called = facts.name or "This adapter"
-    if not facts.priors:
-        return (
-            f"{called} does not know where its objects lie: it was tuned on many of a kind, or by "
-            "an older napari-sam3d. Say where the object is with a point."
-        )
-    reasons = [unlikely(prior) for prior in facts.priors]
-    return "" if not all(reasons) else " ".join(dict.fromkeys(reasons))
-
-
-def unlikely(prior: ClassPrior) -> str:
-    """Why objects of a class are not proposed, in a sentence; empty when they are."""
-    if prior.cases < _FEWEST * prior.of:
-        return f"{prior.name} was in {prior.cases} of {prior.of} training volumes only."
-    if prior.parts > _ONE:
-        return f"{prior.name} had {prior.parts:.1f} parts in a volume; one click is not enough."
-    if max(prior.centre_spread) > _ANYWHERE:
-        return f"{prior.name} lay anywhere in the training volumes."
-    return ""
 
 
 def propose(
@@ -109,7 +83,7 @@ def propose(
     """
     why = refusal(facts)
     if why:
-        raise ValueError(why)
+        raise ValueError(f"{why} Click on an object.")
     ranks = Ranks(volume)
     proposals = []
     for number, prior in enumerate(facts.priors):

@@ -105,7 +105,11 @@ def test_a_prior_survives_json_and_a_newer_version():
 
 
 @pytest.mark.parametrize(
-    "change", [{"label": "1"}, {"name": 1}, {"centre": [1, 2]}, {"centre": 1}, {"parts": None}]
+    "change",
+    [
+        *({"label": "1"}, {"name": 1}, {"centre": [1, 2]}, {"centre": 1}, {"parts": None}),
+        *({"cases": 0}, {"size_mm": [1, 0, 1]}),
+    ],
 )
 def test_what_is_no_prior_is_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
