@@ -12,8 +12,8 @@ from safetensors.numpy import save_file
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.cli import main
 from napari_sam3d.engine.adapter_facts import FORMAT, read_facts
-from napari_sam3d.engine.adapter_files import adapter_file, adapter_names, name_for
-from napari_sam3d.engine.places import adapters_folder
+from napari_sam3d.engine.adapter_files import name_for
+from napari_sam3d.engine.places import adapter_file, adapter_names, adapters_folder
 
 BASE = model_spec("compact").weights.sha256
 

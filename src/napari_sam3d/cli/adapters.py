@@ -30,7 +30,7 @@ class List:
     def run(self) -> None:
         """Print what each says of itself."""
         from napari_sam3d.engine.adapter_facts import read_facts
-        from napari_sam3d.engine.adapter_files import adapter_file, adapter_names
+        from napari_sam3d.engine.places import adapter_file, adapter_names
 
         rows: list[dict[str, object]] = []
         unreadable: list[str] = []
@@ -102,7 +102,8 @@ class Export:
 
     def run(self) -> None:
         """Copy the file."""
-        from napari_sam3d.engine.adapter_files import SUFFIX, export_adapter
+        from napari_sam3d.engine.adapter_files import export_adapter
+        from napari_sam3d.engine.places import SUFFIX
 
         if self.out.suffix != SUFFIX:
             raise ValueError(f"The file {self.out} must end in {SUFFIX}.")

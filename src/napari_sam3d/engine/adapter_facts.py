@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from napari_sam3d.engine.class_prior import ClassPrior, read_prior, unlikely
-from napari_sam3d.engine.places import is_safetensors
+from napari_sam3d.engine.places import is_safetensors, metadata_of
 from napari_sam3d.io.json_file import is_number
 
 FORMAT = "napari-sam3d-adapter/1"
@@ -71,8 +71,7 @@ def read_facts(path: Path) -> AdapterFacts:
     if not is_safetensors(path):
         raise ValueError(f"{path.name} is no adapter of napari-sam3d: it is no safetensors file.")
     try:
-        with safe_open(path, framework="np") as file:
-            said = file.metadata() or {}
+        said = metadata_of(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path.name} is damaged ({error}); copy the file again.") from error
     if said.get("format") != FORMAT:

@@ -8,24 +8,13 @@ from pathlib import Path
 
 from napari_sam3d.catalog import MODELS, ModelSpec
 from napari_sam3d.engine.adapter_facts import AdapterFacts, read_facts
-from napari_sam3d.engine.places import adapters_folder, known_sum
+from napari_sam3d.engine.places import SUFFIX, adapter_file, adapter_names, known_sum
 from napari_sam3d.io.atomic import real_target, replacing
 
-SUFFIX = ".safetensors"
 _OF_A_RUN = ("best", "last")
 """What adapters are called in the folder of their run, where its own name tells more."""
 _NAMED = 6
 """Classes and cases that are told by name; there may be many."""
-
-
-def adapter_names() -> list[str]:
-    """All that can be chosen by name, of whatever model."""
-    return sorted(path.stem for path in adapters_folder().glob(f"*{SUFFIX}"))
-
-
-def adapter_file(name: str) -> Path:
-    """Where the adapter of a name is, or would be."""
-    return adapters_folder() / f"{name}{SUFFIX}"
 
 
 def named_file(name: str) -> Path:

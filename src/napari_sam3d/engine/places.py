@@ -15,6 +15,8 @@ from napari_sam3d.catalog import ModelSpec
 
 ZIP = b"PK\x03\x04"
 """What files of torch begin with."""
+SUFFIX = ".safetensors"
+"""What files of adapters end with."""
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -46,8 +48,7 @@ def known_sum(spec: ModelSpec) -> str | None:
     if not path.is_file() or not is_safetensors(path):
         return None
     try:
-        with safe_open(path, framework="np") as file:
-            return (file.metadata() or {}).get("sha256")
+        return metadata_of(path).get("sha256")
     except (OSError, SafetensorError):
         return None  # loading it says what is wrong
 
@@ -77,6 +78,16 @@ def runs_folder() -> Path:
     return data_folder() / "runs"
 
 
+def adapter_file(name: str) -> Path:
+    """Where the adapter of a name is, or would be."""
+    return adapters_folder() / f"{name}{SUFFIX}"
+
+
+def adapter_names() -> list[str]:
+    """All that can be chosen by name, of whatever model."""
+    return sorted(path.stem for path in adapters_folder().glob(f"*{SUFFIX}"))
+
+
 def adapter_path(adapter: str) -> Path:
     """The file of an adapter, by its name or as a path.
 
@@ -85,26 +96,22 @@ def adapter_path(adapter: str) -> Path:
     ValueError
         When there is none; the sentence names those that are there.
     """
-    named = adapters_folder() / f"{adapter}.safetensors"
-    for path in (named, Path(adapter)):
+    for path in (adapter_file(adapter), Path(adapter)):
         if path.is_file():
             return path
-    known = ", ".join(sorted(it.stem for it in adapters_folder().glob("*.safetensors")))
+    known = ", ".join(adapter_names()) or "none yet"
     raise ValueError(
-        f"There is no adapter called {adapter!r}, nor a file of that name; known adapters: "
-        f"{known or 'none yet'}."
+        f"There is no adapter called {adapter!r}, nor a file of that name; known adapters: {known}."
     )
 
 
 def adapters_of(model: str) -> list[str]:
     """Names of the adapters of a model that can be chosen; files that are none do not count."""
     names = []
-    for path in sorted(adapters_folder().glob("*.safetensors")):
+    for name in adapter_names():
         with suppress(OSError, SafetensorError, ValueError):
-            with safe_open(path, framework="np") as file:
-                of = json.loads((file.metadata() or {}).get("model", "null"))
-            if of == model:
-                names.append(path.stem)
+            if json.loads(metadata_of(adapter_file(name)).get("model", "null")) == model:
+                names.append(name)
     return names
 
 
@@ -114,7 +121,19 @@ def is_safetensors(path: Path) -> bool:
         start = file.read(9)
     if start.startswith(ZIP):
         return False
-    return start[8:] == b"{" or path.suffix == ".safetensors"
+    return start[8:] == b"{" or path.suffix == SUFFIX
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """What a safetensors file tells beside its tensors.
+
+    Raises
+    ------
+    OSError, SafetensorError
+        When the file cannot be read, or is damaged.
+    """
+    with safe_open(path, framework="np") as file:
+        return file.metadata() or {}
 
 
 def base_of(path: Path) -> Path | None:
@@ -127,6 +146,5 @@ def base_of(path: Path) -> Path | None:
     """
     if not is_safetensors(path):
         return None
-    with safe_open(path, framework="np") as file:
-        base = (file.metadata() or {}).get("base")
+    base = metadata_of(path).get("base")
     return None if base is None else Path(base)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.checkpoints import Checkpoint, read_checkpoint, recognise
 from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.places import is_safetensors
+from napari_sam3d.engine.places import is_safetensors, metadata_of
 from napari_sam3d.io.atomic import real_target, replacing
 
 OURS = "napari-sam3d model"
@@ -189,8 +188,7 @@ def _save(tensors: Mapping[str, Tensor], metadata: dict[str, str], path: Path) -
 def _read_ours(path: Path) -> Parts | None:
     """Parts of a file of our own; None for safetensors of others."""
     try:
-        with safe_open(path, framework="pt") as file:
-            said = file.metadata() or {}
+        said = metadata_of(path)
     except Exception as error:  # safetensors raises several kinds
         raise ValueError(f"{path.name} is damaged ({error}); fetch or add it again.") from error
     if said.get("format") != OURS:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_sam3d.engine.adapter_files import adapter_file
-from napari_sam3d.engine.places import check_name, runs_folder
+from napari_sam3d.engine.places import adapter_file, check_name, runs_folder
 from napari_sam3d.io.json_file import read_json
 from napari_sam3d.labelled import PairFiles
 from napari_sam3d.settings import TrainSettings

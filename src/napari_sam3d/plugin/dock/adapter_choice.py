@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QMessageBox, Q
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine import adapter_files as files
 from napari_sam3d.engine.adapter_facts import read_facts
+from napari_sam3d.engine.places import SUFFIX, adapter_file
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.plugin.dock.adapter_list import AdapterList
 from napari_sam3d.plugin.dock.adapter_menu import AdapterMenu
@@ -93,7 +94,7 @@ class AdapterChoice(QObject):
         self._combo.tooltip = self._help
         if name:
             try:
-                text = "\n".join(files.told(name, read_facts(files.adapter_file(name))))
+                text = "\n".join(files.told(name, read_facts(adapter_file(name))))
             except ValueError as error:
                 text = str(error)
             self._combo.tooltip = f"{text}\n{self._help}"
@@ -143,7 +144,7 @@ class AdapterChoice(QObject):
 
     def _export(self) -> None:
         name = self._combo.value
-        suggested = save_folder() / f"{name}{files.SUFFIX}"
+        suggested = save_folder() / f"{name}{SUFFIX}"
         path = ask_path(suggested, "Export adapter", _FILTER, _suffixed, self._parent)
         if path is not None:
             files.export_adapter(name, path, overwrite=True)
@@ -188,4 +189,4 @@ def _can_be_tuned(spec: ModelSpec) -> bool:
 
 
 def _suffixed(text: str) -> Path:
-    return Path(text if text.endswith(files.SUFFIX) else f"{text}{files.SUFFIX}")
+    return Path(text if text.endswith(SUFFIX) else f"{text}{SUFFIX}")

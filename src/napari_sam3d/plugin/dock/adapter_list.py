@@ -8,8 +8,7 @@ from typing import Any
 
 from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal
 
-from napari_sam3d.engine.adapter_files import adapter_file
-from napari_sam3d.engine.places import adapters_folder, adapters_of
+from napari_sam3d.engine.places import adapter_file, adapters_folder, adapters_of
 
 PLAIN = "none: as it came"
 _SETTLE_MS = 100

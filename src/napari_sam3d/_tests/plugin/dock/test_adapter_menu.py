@@ -12,7 +12,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_sam3d._tests.test_cli_adapters import write
-from napari_sam3d.engine.adapter_files import adapter_file, adapter_names
+from napari_sam3d.engine.places import adapter_file, adapter_names
 from napari_sam3d.plugin.files import questions
 from napari_sam3d.plugin.layers.convert import layer_data
 from napari_sam3d.plugin.segment_widget import SegmentWidget
