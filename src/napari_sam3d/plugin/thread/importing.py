@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,10 +18,24 @@ def import_engine() -> None:
     Python lets no other thread run while it loads a library for `import`, which takes torch's a
     third of a second, nor while it looks for garbage among the many objects of a new package.
     """
+    leave_triton_out()
     if "torch" not in sys.modules:
         _load_libraries()
     with collector_resting():
         import napari_sam3d.engine.predictor  # noqa: F401
+
+
+def leave_triton_out() -> None:
+    """Have torch do without its compiler where that would end the program.
+
+    triton brings an LLVM of its own, and breaks off when the one of Mesa is there already, which
+    draws windows without a graphics card, and with some. We compile nothing; optimisers and monai
+    merely look whether it is there.
+    """
+    if sys.platform == "linux" and "triton" not in sys.modules:
+        with suppress(OSError):
+            if "libLLVM" in Path("/proc/self/maps").read_text(errors="replace"):
+                sys.modules["triton"] = None  # type: ignore[assignment]  # cannot be imported
 
 
 @contextmanager

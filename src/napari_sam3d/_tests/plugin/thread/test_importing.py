@@ -92,3 +92,22 @@ def test_what_is_not_found_is_left_to_the_import(monkeypatch, tmp_path, missing)
     importing._load_libraries()
     monkeypatch.setattr(sys, "platform", "win32")
     importing._load_libraries()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="triton is there on Linux only")
+def test_triton_is_left_out_where_a_window_has_an_llvm() -> None:
+    """Importing it then would end the program."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from napari_sam3d.plugin.thread import importing\n"
+        "Path.read_text = lambda self, **_: maps\n"
+        "maps = '7f00 r-xp /lib/libGL.so'\n"
+        "importing.leave_triton_out()\n"
+        "print('triton' in sys.modules)\n"
+        "maps = '7f00 r-xp /usr/lib/libLLVM-15.so.1'\n"
+        "importing.leave_triton_out()\n"
+        "from torch.utils._triton import has_triton_package\n"
+        "print(has_triton_package())\n"
+    )
+    assert run(code).splitlines() == ["False", "False"]
