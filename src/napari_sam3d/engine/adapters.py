@@ -12,13 +12,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.catalog import ModelSpec, model_spec
 from napari_sam3d.engine.adapter_facts import FORMAT, AdapterFacts, read_facts
 from napari_sam3d.engine.adapter_files import check_base
+from napari_sam3d.engine.devices import choose_device
+from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.places import known_sum
-from napari_sam3d.engine.weights import file_sum, weights_path
+from napari_sam3d.engine.places import adapter_path, known_sum
+from napari_sam3d.engine.releases import check_tensors
+from napari_sam3d.engine.weights import file_sum, load_model, weights_path
 from napari_sam3d.io.atomic import real_target, replacing
+from napari_sam3d.settings import InferenceSettings, TrainSettings
 
 
 def adapter_tensors(model: PromptableModel) -> dict[str, Tensor]:
@@ -41,6 +45,34 @@ def save_adapter(path: Path, tensors: Mapping[str, Tensor], facts: AdapterFacts)
     said = {key: json.dumps(value) for key, value in asdict(facts).items()}
     with replacing(real_target(path)) as file:
         file.write(save(dict(tensors), {"format": FORMAT, **said}))
+
+
+def load_tuned(
+    settings: InferenceSettings | TrainSettings, progress: Progress = lambda done, total: None
+) -> tuple[PromptableModel, ModelSpec]:
+    """The network that settings name, with the adapter they name in it, and its row.
+
+    Parameters
+    ----------
+    settings
+        Model, adapter and device.
+    progress
+        Told how far a download is, when there is one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown model or device, for weights that are not here, and for an adapter that
+        does not belong to the model.
+    OSError
+        When weights cannot be fetched.
+    """
+    spec = model_spec(settings.model)
+    model, spec = load_model(spec, choose_device(settings.device), progress)
+    if settings.adapter:
+        facts = load_adapter(model, spec, adapter_path(settings.adapter))
+        spec = replace(spec, object_mm=facts.object_mm)
+    return model, spec
 
 
 def load_adapter(model: PromptableModel, spec: ModelSpec, path: Path) -> AdapterFacts:
@@ -81,24 +113,13 @@ def put_tensors(model: PromptableModel, tensors: Mapping[str, Tensor], name: str
         What messages call their file.
     """
     own = {key: it for key, it in model.named_parameters() if model.is_adapter(key)}
-    for key in sorted(own.keys() | tensors.keys()):
-        if key not in tensors:
-            raise ValueError(f"{name} lacks the tensor {key}; it belongs to another model.")
-        if key not in own:
-            raise ValueError(f"{name} has a tensor {key} that is not tuned in this model.")
-        if own[key].shape != tensors[key].shape:
-            found, wanted = tuple(tensors[key].shape), tuple(own[key].shape)
-            raise ValueError(f"{name}: {key} has shape {found}, the model needs {wanted}.")
+    check_tensors(own, tensors, name, "that is not tuned in this model")
+    for key in sorted(own):
         if not bool(torch.isfinite(tensors[key]).all()):
             raise ValueError(f"{name} is damaged: {key} holds values that are no numbers.")
     with torch.no_grad():
         for key, parameter in own.items():
             parameter.copy_(tensors[key])
-
-
-def tuned(spec: ModelSpec, facts: AdapterFacts) -> ModelSpec:
-    """The row of a model with an adapter in it."""
-    return replace(spec, object_mm=facts.object_mm)
 
 
 def base_sum(spec: ModelSpec) -> str:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari_sam3d.catalog import ModelSpec, model_spec
-from napari_sam3d.engine.adapters import load_adapter, tuned
-from napari_sam3d.engine.devices import choose_device
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.adapters import load_tuned
 from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.fixed import FixedPredictor
 from napari_sam3d.engine.following import FollowingPredictor
-from napari_sam3d.engine.places import adapter_path
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor
-from napari_sam3d.engine.weights import load_model
 from napari_sam3d.settings import InferenceSettings
 
 __all__ = ["Cancelled", "Prediction", "Predictor", "load_predictor", "predictor_of"]
@@ -39,11 +36,7 @@ def load_predictor(
     OSError
         When weights cannot be fetched.
     """
-    spec = model_spec(settings.model)
-    model, spec = load_model(spec, choose_device(settings.device), progress)
-    if settings.adapter:
-        spec = tuned(spec, load_adapter(model, spec, adapter_path(settings.adapter)))
-    return predictor_of(model, spec, settings)
+    return predictor_of(*load_tuned(settings, progress), settings)
 
 
 def predictor_of(model: Any, spec: ModelSpec, settings: InferenceSettings) -> Predictor:

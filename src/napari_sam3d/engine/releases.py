@@ -164,18 +164,36 @@ def fitted(spec: ModelSpec, parts: Parts) -> ModelSpec:
 
 def load_exactly(model: torch.nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """Put tensors into a model; ValueError names the first key or shape that differs."""
-    own = model.state_dict()
+    check_tensors(model.state_dict(), tensors, name, "that the model does not know")
+    model.load_state_dict(tensors, assign=True)
+
+
+def check_tensors(
+    own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], name: str, unknown: str
+) -> None:
+    """ValueError that names the first key or shape in which tensors differ from those of a model.
+
+    Parameters
+    ----------
+    own
+        Of the model.
+    tensors
+        Of a file.
+    name
+        What messages call the file.
+    unknown
+        What is said of a tensor that the model does not have.
+    """
     for key in sorted(own.keys() | tensors.keys()):
         if key not in tensors:
             raise ValueError(f"{name} lacks the tensor {key}; it belongs to another model.")
         if key not in own:
-            raise ValueError(f"{name} has a tensor {key} that the model does not know.")
+            raise ValueError(f"{name} has a tensor {key} {unknown}.")
         if not isinstance(tensors[key], Tensor):
             raise ValueError(f"{name}: {key} is a {type(tensors[key]).__name__}, not a tensor.")
         if own[key].shape != tensors[key].shape:
             found, wanted = tuple(tensors[key].shape), tuple(own[key].shape)
             raise ValueError(f"{name}: {key} has shape {found}, the model needs {wanted}.")
-    model.load_state_dict(tensors, assign=True)
 
 
 def _save(tensors: Mapping[str, Tensor], metadata: dict[str, str], path: Path) -> None:

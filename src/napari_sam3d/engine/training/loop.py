@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 
 from napari_sam3d.catalog import model_spec
-from napari_sam3d.engine.adapters import base_sum, load_adapter, tuned
-from napari_sam3d.engine.devices import choose_device
+from napari_sam3d.engine.adapters import base_sum, load_tuned
 from napari_sam3d.engine.fetch import Progress
-from napari_sam3d.engine.places import adapter_path
 from napari_sam3d.engine.training.course import Base, Broken, Course
 from napari_sam3d.engine.training.events import (
     Event,
@@ -16,7 +14,6 @@ from napari_sam3d.engine.training.events import (
 from napari_sam3d.engine.training.memory import is_out_of_memory, too_large
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.run_folder import RunFolder
-from napari_sam3d.engine.weights import load_model
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
 
@@ -36,11 +33,8 @@ def load_base(settings: TrainSettings, progress: Progress = lambda done, total: 
     ValueError
         When it cannot be tuned, is not here, or the adapter does not fit.
     """
-    spec = model_spec(settings.model)
-    recipe_of(spec)
-    model, spec = load_model(spec, choose_device(settings.device), progress)
-    if settings.adapter:
-        spec = tuned(spec, load_adapter(model, spec, adapter_path(settings.adapter)))
+    recipe_of(model_spec(settings.model))
+    model, spec = load_tuned(settings, progress)
     return Base(model, spec, base_sum(spec))
 
 
