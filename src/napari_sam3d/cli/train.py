@@ -126,11 +126,13 @@ def show(
     hidden = quiet or not sys.stderr.isatty()
     with tqdm(total=settings.total, leave=False, disable=hidden, file=sys.stderr) as bar:
         bar.set_description(f"Tuning {settings.model}")
-        smooth = None
+        smooth, clicks, after = None, "", ""
         for event in events:
             match event:
                 case it.Started():
                     bar.update(event.step)
+                    clicks = " / ".join(map(str, filter(None, event.counted)))
+                    after = f"after {clicks} clicks " if clicks else ""
                     say(
                         f"{event.tuned / 1e6:.2f} million numbers are tuned on "
                         f"{', '.join(event.cases)}; held out: {', '.join(event.held_out)}"
@@ -140,10 +142,11 @@ def show(
                     smooth = event.loss if smooth is None else 0.9 * smooth + 0.1 * event.loss
                     bar.set_postfix_str(f"loss {smooth:.3f}")
                 case it.Looking():
-                    bar.set_postfix_str(f"looking at held-out object {event.done}/{event.total}")
+                    what = "object" if clicks else "slice"
+                    bar.set_postfix_str(f"looking at held-out {what} {event.done}/{event.total}")
                 case it.Validated():
                     dice = " / ".join(f"{value:.3f}" for value in event.dice)
-                    say(f"Step {event.step}: Dice after 1 / 3 / 5 clicks {dice}")
+                    say(f"Step {event.step}: Dice {after}{dice}")
                 case it.Warned():
                     say(event.sentence)
                 case it.Finished():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from weakref import ref
 
 import numpy as np
@@ -97,26 +97,30 @@ class ClassPredictor(Predictor):
         self, volume: Volume, box: Box | None, cancelled: Callable[[], bool], progress: Told
     ) -> np.ndarray:
         """Labels by groups of slices (MA-SAM)."""
+        return run_steps(self._slice_steps(volume, box), cancelled, progress)
+
+    def segment_steps(self, volume: Volume) -> Generator[float, None, np.ndarray]:
+        """As `segment_all`, for networks of slices; yields the share that is done, slice by slice.
+
+        Closing it cancels.
+        """
+        return self._slice_steps(volume, None)
+
+    def _slice_steps(self, volume: Volume, box: Box | None) -> Generator[float, None, np.ndarray]:
         slices = self._orientation.turn_array(volume.data)
         if self._cache is None or self._cache[0]() is not volume.data:
             self._cache = ref(volume.data), GroupCache()
-        intensity = self.spec.intensity
-        chosen = (
-            SliceIntensity(intensity.low, intensity.high)
-            if intensity.kind == "window"
-            else prostate_intensity(slices)
-        )
         boxes = None if box is None else self._boxes(box, volume.grid.shape, slices.shape)
-        steps = segment_volume(
+        labels = yield from segment_volume(
             self.model,
             slices,
-            intensity=chosen,
+            intensity=slice_intensity(self.spec, slices),
             boxes=boxes,
             cache=self._cache[1],
             device=self.device,
             precision=self.precision,
         )
-        return self._orientation.turn_array_back(run_steps(steps, cancelled, progress))
+        return self._orientation.turn_array_back(labels)
 
     def _boxes(self, box: Box, shape: tuple[int, ...], turned: tuple[int, ...]) -> np.ndarray:
         """A box per slice (n, 4) as (x0, y0, x1, y1); not-a-number where there is none."""
@@ -149,3 +153,18 @@ class ClassPredictor(Predictor):
         mask, window = paste(probability, grid, volume.grid, self.settings.threshold, outside=0.0)
         labels[window] = mask
         return labels
+
+
+def slice_intensity(spec: ModelSpec, slices: np.ndarray) -> SliceIntensity:
+    """What a network of slices is shown of the intensities of a volume.
+
+    Parameters
+    ----------
+    spec
+        Its row in the catalog.
+    slices
+        All of the volume.
+    """
+    if spec.intensity.kind == "window":
+        return SliceIntensity(spec.intensity.low, spec.intensity.high)
+    return prostate_intensity(slices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, final
 
@@ -11,11 +12,14 @@ from torch import Tensor
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.training.cases import LabelledObject
+from napari_sam3d.engine.prediction import Predictor
+from napari_sam3d.engine.training.cases import Split, objects_of
+from napari_sam3d.engine.training.events import Looking, Scores
 from napari_sam3d.engine.training.lessons import Lessons
-from napari_sam3d.engine.training.recipes import Recipe
+from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.rounds import mask_loss, play
 from napari_sam3d.engine.training.samples import Sample, draw, left_right, mirrored, varied
+from napari_sam3d.engine.training.validation import chosen_objects, validate
 from napari_sam3d.settings import TrainSettings
 
 _MOST_FIXED = 32  # patches that are kept, with their embeddings
@@ -29,25 +33,28 @@ class ClickLessons(Lessons):
     ----------
     model, spec
         The network, and its row in the catalog.
-    objects
-        To learn from.
-    settings, recipe
-        What the user wants, and what suits the network.
+    parts
+        What is learned from, and what is held out.
+    settings
+        What the user wants.
     """
 
     def __init__(
         self,
         model: PromptableModel,
         spec: ModelSpec,
-        objects: list[LabelledObject],
+        parts: Split,
         settings: TrainSettings,
-        recipe: Recipe,
     ) -> None:
-        self._model, self._spec = model, spec
-        self._objects, self._settings, self._recipe = objects, settings, recipe
+        self._model, self._spec, self._settings = model, spec, settings
+        self._recipe = recipe_of(spec)
+        self._objects = [it for case in parts.train for it in objects_of(case)]
+        self._held_out = [
+            chosen_objects(case, settings.objects, settings.seed) for case in parts.held_out
+        ]
         self._device = next(model.parameters()).device
         self._loss = mask_loss()
-        self.fixed = min(_MOST_FIXED, recipe.fixed * len(objects))
+        self.fixed = min(_MOST_FIXED, self._recipe.fixed * len(self._objects))
         self._samples: dict[int, Sample] = {}
         self._embeddings: dict[int, Any] = {}
 
@@ -68,6 +75,9 @@ class ClickLessons(Lessons):
             self._loss,
             rng,
         )
+
+    def look(self, predictor: Predictor, step: int) -> Generator[Looking, None, Scores]:
+        return validate(predictor, self._held_out, step)
 
     def _sample(self, rng: np.random.Generator) -> tuple[Sample, int]:
         """A patch, and its number among those that are used again and again, or -1."""

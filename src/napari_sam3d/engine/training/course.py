@@ -21,10 +21,8 @@ from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.predictor import predictor_of
 from napari_sam3d.engine.training.cases import objects_of, sizes_mm, split
-from napari_sam3d.engine.training.click_lessons import ClickLessons
 from napari_sam3d.engine.training.curve import draw_curve
 from napari_sam3d.engine.training.events import (
-    COUNTED,
     Event,
     Failed,
     Finished,
@@ -35,6 +33,7 @@ from napari_sam3d.engine.training.events import (
     Validated,
     Warned,
 )
+from napari_sam3d.engine.training.kinds import lessons_of
 from napari_sam3d.engine.training.priors import priors_of
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.report import (
@@ -47,7 +46,6 @@ from napari_sam3d.engine.training.report import (
 from napari_sam3d.engine.training.run_folder import Row, RunFolder
 from napari_sam3d.engine.training.runs import check_free
 from napari_sam3d.engine.training.tuning import Tuner
-from napari_sam3d.engine.training.validation import chosen_objects, validate
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import InferenceSettings, TrainSettings
 
@@ -98,15 +96,12 @@ class Course:
         state = folder.read_state() if resume else None
         self._base = load(settings)
         recipe = recipe_of(self._base.spec)
-        objects = [it for case in self._split.train for it in objects_of(case)]
-        self._held_out = [
-            chosen_objects(case, settings.objects, settings.seed) for case in self._split.held_out
-        ]
         self._spec = self._base.spec
         if self._spec.way == "following":  # whose patches are of any size
+            objects = [it for case in self._split.train for it in objects_of(case)]
             self._spec = replace(self._spec, object_mm=sizes_mm(objects))
-        lessons = ClickLessons(self._base.model, self._spec, objects, settings, recipe)
-        self._tuner = Tuner(self._base.model, lessons, settings, recipe)
+        self._lessons = lessons_of(self._base.model, self._spec, self._split, settings)
+        self._tuner = Tuner(self._base.model, self._lessons, settings, recipe)
         self._step, self._looked, self._stale = 0, 0, 0
         self._before: Scores = ()
         self._after: Scores = ()
@@ -136,6 +131,7 @@ class Course:
             tuple(case.name for case in self._split.train),
             tuple(case.name for case in self._split.held_out),
             self._split.optimistic,
+            self._lessons.counted,
         )
         self._folder.write_status("RUNNING", self._step, total)
         if self._split.optimistic:
@@ -186,7 +182,9 @@ class Course:
         dice = yield from self._look()
         self._looked = self._step
         for row in self._rows[-1:]:
-            row.update({f"dice_{n}": value for n, value in zip(COUNTED, dice, strict=True)})
+            row.update(
+                {f"dice_{n}": value for n, value in zip(self._lessons.counted, dice, strict=True)}
+            )
         best = np.mean(dice) > np.mean(self._after)
         yield Validated(self._step, dice, self._before, bool(best))
         self._stale = 0 if best else self._stale + 1
@@ -208,7 +206,7 @@ class Course:
                 model=settings.model, device=settings.device, precision=settings.precision
             ),
         )
-        return (yield from validate(predictor, self._held_out, self._step))
+        return (yield from self._lessons.look(predictor, self._step))
 
     def stop(self) -> None:
         """Save on the way out; nothing is said of what cannot be saved."""
@@ -241,14 +239,16 @@ class Course:
     def free(self) -> None:
         """Let go of the network and what belongs to it."""
         device = self._tuner.device
-        del self._tuner, self._base
+        del self._tuner, self._lessons, self._base
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _finish(self) -> Finished:
         path = self._install()
         self._folder.write_status("DONE", self._step, self._settings.total)
-        said = verdict(self._before, self._after, path is not None, self._split)
+        said = verdict(
+            self._before, self._after, path is not None, self._split, self._lessons.counted
+        )
         return Finished(self._step, said, path, self._before, self._after)
 
     def _install(self) -> Path | None:
@@ -269,8 +269,8 @@ class Course:
             "base": list(self._before),
             "best": {"step": self._best_step, "dice": list(self._after)},
         }
-        self._folder.write_log(self._rows)
-        self._folder.write_curve(draw_curve(self._rows, self._before))
+        self._folder.write_log(self._rows, self._lessons.counted)
+        self._folder.write_curve(draw_curve(self._rows, self._before, self._lessons.counted))
         self._folder.write_last(state, self._facts(()))
 
     def _restore(self, state: dict[str, Any]) -> None:

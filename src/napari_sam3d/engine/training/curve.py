@@ -10,7 +10,9 @@ from napari_sam3d.engine.training.events import COUNTED, Scores
 _SMOOTH = 0.9  # how much of the mean so far each loss leaves
 
 
-def draw_curve(rows: Sequence[Mapping[str, float]], before: Scores) -> bytes:
+def draw_curve(
+    rows: Sequence[Mapping[str, float]], before: Scores, counted: Sequence[int] = COUNTED
+) -> bytes:
     """A PNG of the lines of a log.
 
     Parameters
@@ -19,6 +21,8 @@ def draw_curve(rows: Sequence[Mapping[str, float]], before: Scores) -> bytes:
         Lines of `log.csv`.
     before
         Dice of the model before, drawn dashed.
+    counted
+        Clicks after which the Dice was measured.
     """
     from matplotlib.figure import Figure  # not pyplot, which would look for a window
 
@@ -27,9 +31,9 @@ def draw_curve(rows: Sequence[Mapping[str, float]], before: Scores) -> bytes:
     steps = [row["step"] for row in rows]
     left.plot(steps, _smooth([row["loss"] for row in rows]))
     left.set(xlabel="step", ylabel="loss")
-    measured = [row for row in rows if f"dice_{COUNTED[0]}" in row]
-    for number, count in enumerate(COUNTED):
-        words = f"{count} click{'s' * (count > 1)}"
+    measured = [row for row in rows if f"dice_{counted[0]}" in row]
+    for number, count in enumerate(counted):
+        words = f"{count} click{'s' * (count > 1)}" if count else "without clicks"
         values = [row[f"dice_{count}"] for row in measured]
         right.plot([row["step"] for row in measured], values, f"C{number}.-", label=words)
         for base in before[number : number + 1]:

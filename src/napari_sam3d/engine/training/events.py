@@ -10,9 +10,9 @@ import numpy as np
 from napari_sam3d.volume import Window
 
 COUNTED = (1, 3, 5)
-"""Clicks after which the Dice is told."""
+"""Clicks after which the Dice is told; (0,) takes its place for networks that take none."""
 Scores = tuple[float, ...]
-"""A mean Dice for each of `COUNTED`."""
+"""A mean Dice for each count of clicks."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Started:
         What it learns from, and what it is judged on.
     optimistic
         Whether that are parts of the same volumes.
+    counted
+        Clicks after which the Dice is told, or 0 alone.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Started:
     cases: tuple[str, ...]
     held_out: tuple[str, ...]
     optimistic: bool
+    counted: tuple[int, ...] = COUNTED
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ class Looking:
     step
         After how many steps.
     done, total
-        Objects done, of how many.
+        Objects done, of how many; or slices, for networks that take no clicks.
     found
-        The newest of them.
+        The newest object.
     """
 
     step: int

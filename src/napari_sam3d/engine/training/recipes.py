@@ -18,7 +18,8 @@ class Recipe:
     decay
         Weight decay.
     background
-        Share of patches without the object, whose mask is empty.
+        Share of patches without the object, whose mask is empty; of groups of slices that lie
+        anywhere.
     noisy
         Points drawn anywhere that are told as if they were in the object.
     fixed
@@ -42,6 +43,8 @@ _RECIPES = {
     "sam3d_adapter": Recipe(rate=2e-4, decay=0.0, background=0.33, noisy=2),
     # the decoder at a tenth of the rate of the authors' encoder
     "sam_med3d": Recipe(rate=8e-5, fixed=6),
+    # not tried, for there were no weights: a quarter of the paper's rate, whose batch is larger
+    "ma_sam": Recipe(rate=2e-4, decay=0.1, background=0.2),
 }
 
 

@@ -7,20 +7,20 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
 
 from napari_sam3d.engine.devices import choose_device
 from napari_sam3d.engine.predictor import predictor_of
-from napari_sam3d.engine.training.cases import objects_of, split
-from napari_sam3d.engine.training.click_lessons import ClickLessons
+from napari_sam3d.engine.training.cases import split
 from napari_sam3d.engine.training.course import Base
+from napari_sam3d.engine.training.kinds import lessons_of
 from napari_sam3d.engine.training.loop import load_base
 from napari_sam3d.engine.training.memory import Peak, is_out_of_memory, too_large
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.tuning import Tuner
-from napari_sam3d.engine.training.validation import chosen_objects, clicks_on
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import InferenceSettings, TrainSettings
 
@@ -124,9 +124,7 @@ def _try(
     yield 0.0
     base = load(settings)
     recipe = recipe_of(base.spec)
-    objects = [it for case in parts.train for it in objects_of(case)]
-    held_out = [chosen_objects(case, settings.objects, settings.seed) for case in parts.held_out]
-    lessons = ClickLessons(base.model, base.spec, objects, settings, recipe)
+    lessons = lessons_of(base.model, base.spec, parts, settings)
     tuner = Tuner(base.model, lessons, settings, recipe)
     yield 0.25
     spent = []
@@ -148,8 +146,9 @@ def _try(
         ),
     )
     started = time.perf_counter()
-    clicks_on(predictor, held_out[0][0])
-    look = (time.perf_counter() - started) * sum(map(len, held_out))
+    with closing(lessons.look(predictor, 0)) as turns:
+        first = next(turns)
+    look = (time.perf_counter() - started) * first.total
     yield 1.0
     if not lessons.fixed:  # the first step is slower than all others
         return (spent[1] + spent[2]) / 2, look, 0.0

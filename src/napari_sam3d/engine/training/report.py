@@ -16,7 +16,7 @@ from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.class_prior import ClassPrior
 from napari_sam3d.engine.training.cases import Split, objects_of
-from napari_sam3d.engine.training.events import Scores
+from napari_sam3d.engine.training.events import COUNTED, Scores
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
 
@@ -143,7 +143,9 @@ def facts_of(
     )
 
 
-def verdict(before: Scores, after: Scores, selected: bool, parts: Split) -> str:
+def verdict(
+    before: Scores, after: Scores, selected: bool, parts: Split, counted: Sequence[int] = COUNTED
+) -> str:
     """What came of it, in a sentence."""
     count = len(parts.held_out)
     where = f"on {count} held-out volume{'s' * (count > 1)}"
@@ -151,6 +153,8 @@ def verdict(before: Scores, after: Scores, selected: bool, parts: Split) -> str:
         where = "on held-out slices of the same volumes, which is optimistic"
     if not selected:
         return f"Not better than the model before, {where}; not selected."
+    if len(counted) == 1:
+        return f"Dice {before[0]:.2f} to {after[0]:.2f}, {where}."
     return (
         f"Dice {before[0]:.2f} to {after[0]:.2f} after one click, {before[-1]:.2f} to "
         f"{after[-1]:.2f} after five, {where}."

@@ -21,7 +21,7 @@ from napari_sam3d.engine.training.runs import CONFIG, KIND, STATUS, VERSION, rea
 from napari_sam3d.io.atomic import replacing
 from napari_sam3d.io.json_file import write_text
 
-COLUMNS = ("step", "loss", "rate", "seconds", *(f"dice_{count}" for count in COUNTED))
+_COLUMNS = ("step", "loss", "rate", "seconds")
 
 CHANGED = "model"
 """Key of the tuned tensors in the state."""
@@ -73,10 +73,11 @@ class RunFolder:
             self.status, {"state": state, "step": step, "steps": steps, "reason": reason}
         )
 
-    def write_log(self, rows: Sequence[Row]) -> None:
+    def write_log(self, rows: Sequence[Row], counted: Sequence[int] = COUNTED) -> None:
         """A line per step, with the Dice where it was measured."""
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        columns = (*_COLUMNS, *(f"dice_{count}" for count in counted))
+        table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
         write_text(self.log, text.getvalue(), overwrite=True)
@@ -93,7 +94,7 @@ class RunFolder:
             return rows
         for line in csv.DictReader(self.log.read_text(errors="replace").splitlines()):
             try:
-                row = {key: float(line[key]) for key in COLUMNS if line.get(key)}
+                row = {key: float(value) for key, value in line.items() if key and value}
             except ValueError:
                 continue
             if row.get("step", until + 1) <= until:

@@ -76,18 +76,31 @@ class Tuner:
         self._optimiser.zero_grad(set_to_none=True)
         total, count = 0.0, self._settings.accumulate
         for sample in range(count):
-            rng = np.random.default_rng([self._settings.seed, step, sample])
-            with autocast(self.device, self._precision):
-                loss = self._lessons.loss(rng)
-            total += float(loss.detach()) / count
+            loss = self._backward(np.random.default_rng([self._settings.seed, step, sample]), count)
+            total += loss / count
             if not math.isfinite(total):
                 return total, rate
-            self._scaler.scale(loss / count).backward()
         self._scaler.unscale_(self._optimiser)
         torch.nn.utils.clip_grad_norm_(self._tuned, _NORM)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         return total, rate
+
+    def _backward(self, rng: np.random.Generator, count: int) -> float:
+        """The loss on a sample; adds its gradients, one of so many samples, when it is a number."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        self.model.train()
+        try:
+            with torch.random.fork_rng(devices):
+                torch.manual_seed(int(rng.integers(2**31)))  # of dropout
+                with autocast(self.device, self._precision):
+                    loss = self._lessons.loss(rng)
+                told = float(loss.detach())
+                if math.isfinite(told):
+                    self._scaler.scale(loss / count).backward()
+        finally:
+            self.model.eval()
+        return told
 
     def tensors(self) -> dict[str, Tensor]:
         """Copies of what is tuned, on the CPU."""
