@@ -8,6 +8,8 @@ import numpy as np
 
 from napari_sam3d.volume import Grid, Point3, Window
 
+LARGEST_ID = 65535
+"""Largest number of an object, which label maps hold in two bytes."""
 _OF_SCRIBBLE = 8
 """Points that a scribble becomes at most: as many clicks is what networks have learned from."""
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from napari_sam3d.cli.progress import MEGABYTE
-from napari_sam3d.cli.segment import check_folder
 from napari_sam3d.cli.tables import print_table
+from napari_sam3d.cli.writable import check_folder
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.adapter_facts import AdapterFacts

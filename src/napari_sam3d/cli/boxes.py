@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from napari_sam3d.cli.points import LARGEST_ID, extent
-from napari_sam3d.prompts import Box
+from napari_sam3d.cli.coordinates import extent, read_numbers
+from napari_sam3d.prompts import LARGEST_ID, Box
 from napari_sam3d.volume import Point3, Volume
 
 
@@ -50,17 +49,13 @@ def parse_boxes(texts: Sequence[str]) -> dict[int, TypedBox]:
 
 def parse_box(text: str) -> TypedBox:
     """Read `i0,j0,k0,i1,j1,k1` or `id:` and that; ValueError with the form when it is neither."""
-    object_text, colon, numbers = text.rpartition(":")
-    try:
-        object_id = int(object_text) if colon else 1
-        a, b, c, d, e, f = (float(number) for number in numbers.split(","))
-    except ValueError:
-        object_id, a, b, c, d, e, f = 0, *(math.nan,) * 6
-    if not (1 <= object_id <= LARGEST_ID and math.isfinite(a + b + c + d + e + f)):
+    read = read_numbers(text, 6)
+    if read is None:
         raise ValueError(
             f"{text!r} is not a box: write two opposite corners i0,j0,k0,i1,j1,k1, with `id:` "
             f"before them for an object other than the first (ids 1 to {LARGEST_ID})."
         )
+    object_id, (a, b, c, d, e, f) = read
     return TypedBox(text, object_id, (a, b, c), (d, e, f))
 
 

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.cli.progress import MEGABYTE, DownloadBar
-from napari_sam3d.cli.segment import check_folder
+from napari_sam3d.cli.writable import check_free
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.store import Kept
@@ -75,12 +75,9 @@ class Convert:
 
         if self.out.suffix != ".safetensors":
             raise ValueError(f"The file {self.out} must end in .safetensors.")
-        check_folder(self.out.parent)
-        if self.out.exists():
-            if self.file.exists() and self.out.samefile(self.file):
-                raise ValueError(f"{self.out} is the file to convert; choose another name.")
-            if not self.overwrite:
-                raise FileExistsError(f"{self.out} exists; --overwrite replaces it.")
+        if self.out.exists() and self.file.exists() and self.out.samefile(self.file):
+            raise ValueError(f"{self.out} is the file to convert; choose another name.")
+        check_free(self.out, self.overwrite)
         with DownloadBar("the SAM file", quiet=False) as bar:
             kept = convert(self.file, self.out, self.base, bar)
         print(f"Converted {self.file.name} ({kept.kind})")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.cli.coordinates import extent, read_numbers
+from napari_sam3d.prompts import LARGEST_ID, Point, Prompts
 from napari_sam3d.volume import Point3, Volume
-
-LARGEST_ID = 65535
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,13 @@ class TypedPoint:
 
 def parse_point(text: str, positive: bool = True) -> TypedPoint:
     """Read `i,j,k` or `id:i,j,k`; ValueError with the expected form when it is neither."""
-    object_text, colon, numbers = text.rpartition(":")
-    try:
-        object_id = int(object_text) if colon else 1
-        i, j, k = (float(number) for number in numbers.split(","))
-    except ValueError:
-        object_id, i, j, k = 0, math.nan, math.nan, math.nan
-    if not (1 <= object_id <= LARGEST_ID and math.isfinite(i + j + k)):
+    read = read_numbers(text, 3)
+    if read is None:
         raise ValueError(
             f"{text!r} is not a point: write three numbers i,j,k, with `id:` before them for an "
             f"object other than the first (ids 1 to {LARGEST_ID})."
         )
+    object_id, (i, j, k) = read
     return TypedPoint(text, object_id, (i, j, k), positive)
 
 
@@ -107,15 +100,3 @@ def place(points: Sequence[TypedPoint], volume: Volume, mm: bool) -> Prompts:
             )
         placed.append(Point((z, y, x), point.positive))
     return Prompts(points=tuple(placed))
-
-
-def extent(volume: Volume, mm: bool) -> str:
-    """Where the corner voxels of the volume are, in the user's coordinates."""
-    assert volume.source is not None
-    corners = np.array(list(itertools.product(*((0, n - 1) for n in volume.grid.shape))), float)
-    typed = (volume.source.to_ras if mm else volume.source.to_stored)(corners)
-    first, last = (
-        ",".join(f"{round(float(c), 1):g}" for c in ends) for ends in (typed.min(0), typed.max(0))
-    )
-    name = "whose RAS coordinates in mm" if mm else "whose voxel indices"
-    return f"{name} run from {first} to {last}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from napari_sam3d.cli.objects import segment_classes, segment_objects, write_nam
 from napari_sam3d.cli.points import TypedPoint, parse_points, place
 from napari_sam3d.cli.proposed import check_proposes, segment_proposed
 from napari_sam3d.cli.takes import check_enough, check_usable
+from napari_sam3d.cli.writable import check_free
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Volume
@@ -173,31 +173,13 @@ def check_output(output: Path, image: Path, overwrite: bool) -> None:
     """ValueError or OSError when the mask cannot be written, before any time is spent on it."""
     if not output.name.lower().endswith(NIFTI_SUFFIXES):
         raise ValueError(f"The mask {output} must end in .nii or .nii.gz.")
-    check_folder(output.parent)
-    if output.exists():
-        if image.exists() and output.samefile(image):
-            raise ValueError(f"The mask must not replace the image {image}.")
-        if output.is_dir():
-            raise IsADirectoryError(f"The mask {output} is a folder.")
-        if not overwrite:
-            raise FileExistsError(f"{output} exists; --overwrite replaces it.")
+    if output.exists() and image.exists() and output.samefile(image):
+        raise ValueError(f"The mask must not replace the image {image}.")
+    check_free(output, overwrite)
 
 
 def check_prompts(path: Path, overwrite: bool) -> None:
     """ValueError or OSError when prompts cannot be written."""
     if path.suffix.lower() != ".json":
         raise ValueError(f"The file of prompts {path} must end in .json.")
-    check_folder(path.parent)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; --overwrite replaces it.")
-
-
-def check_folder(folder: Path) -> None:
-    """OSError when no file can be written into the folder."""
-    if not folder.is_dir():
-        raise NotADirectoryError(f"There is no folder {folder} to write into.")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(f"Nothing can be written into {folder}: {error.strerror}.") from error
+    check_free(path, overwrite)

@@ -12,10 +12,8 @@ import numpy as np
 
 from napari_sam3d.io.json_file import is_number, is_whole
 from napari_sam3d.io.source import NiftiSource
-from napari_sam3d.prompts import Box, Point, Said, Scribble
+from napari_sam3d.prompts import LARGEST_ID, Box, Point, Said, Scribble
 from napari_sam3d.volume import Point3, Volume
-
-LARGEST_ID = 65535
 
 _LABELS = {"positive": True, "negative": False}
 _WORDS = {positive: label for label, positive in _LABELS.items()}
