@@ -28,6 +28,7 @@ from napari_sam3d.engine.resample import inside, resample
 from napari_sam3d.prompts import Box, Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Volume
+from napari_sam3d.windows import between
 
 Told = Callable[[float], None]
 
@@ -87,11 +88,11 @@ class ClassPredictor(Predictor):
             raise ValueError(f"{self.spec.name} takes {known}; it cannot use points.")
         found = self._slices(volume, prompts.box, cancelled, lambda share: None) > 0
         low, high = prompts.box.voxels()
-        z, y, x = (slice(a, b + 1) for a, b in zip(low, high, strict=True))
-        mask = found[z, y, x]
+        window = between(low, np.add(high, 1))
+        mask = found[window]
         logits = mask.astype(np.float32) * 2 - 1
-        patch = volume.grid.window((z, y, x))
-        return Prediction(mask, (z, y, x), patch, logits, 1.0, graded=False)
+        patch = volume.grid.window(window)
+        return Prediction(mask, window, patch, logits, 1.0, graded=False)
 
     def _slices(
         self, volume: Volume, box: Box | None, cancelled: Callable[[], bool], progress: Told

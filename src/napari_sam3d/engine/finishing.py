@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import cc3d
 import numpy as np
-from scipy.ndimage import find_objects, gaussian_filter
+from scipy.ndimage import gaussian_filter
 
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Shape3, Window
+from napari_sam3d.windows import between, bounding_box, part_of, shape_of, within
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.prediction import Prediction
@@ -95,8 +96,7 @@ def _largest(parts: np.ndarray, start: np.ndarray, prompts: Prompts) -> int:
         low, high = prompts.box.voxels()
         first = np.clip(low - start, 0, parts.shape)
         stop = np.clip(np.array(high) + 1 - start, first, parts.shape)
-        z, y, x = (slice(a, b) for a, b in zip(first.tolist(), stop.tolist(), strict=True))
-        inside = parts[z, y, x]
+        inside = parts[between(first, stop)]
         looked_at = inside if inside.any() else parts
     counts = np.bincount(looked_at.ravel())
     counts[0] = 0
@@ -129,7 +129,7 @@ def smoothed(
     sigma = sigma_mm / np.array(grid.spacing)
     # with as many voxels as before no surface moves out by more than this
     window, inner = _widened(window, np.ceil(sigma).astype(int) + 1, grid.shape)
-    share = np.zeros([s.stop - s.start for s in window], np.float32)
+    share = np.zeros(shape_of(window), np.float32)
     share[inner] = mask
     share = gaussian_filter(share, sigma, mode="nearest", truncate=_NEIGHBOURHOOD)
     wanted = int(np.count_nonzero(mask))
@@ -137,18 +137,13 @@ def smoothed(
     with_ties, without = share >= last - _TIE, share > last + _TIE
     more, fewer = np.count_nonzero(with_ties), np.count_nonzero(without)
     out = with_ties if fewer == 0 or more - wanted <= wanted - fewer else without
-    (tight,) = find_objects(out.view(np.uint8))
-    z, y, x = (
-        slice(w.start + t.start, w.start + t.stop) for w, t in zip(window, tight, strict=True)
-    )
-    return np.ascontiguousarray(out[tight]), (z, y, x)
+    tight = bounding_box(out)
+    assert tight is not None  # as many voxels as the mask has
+    return np.ascontiguousarray(out[tight]), within(window, tight)
 
 
 def _widened(window: Window, room: np.ndarray, shape: Shape3) -> tuple[Window, Window]:
     """A window with room on all sides, inside the volume, and where it holds the old one."""
     sides = list(zip(window, room.tolist(), shape, strict=True))
     z, y, x = (slice(max(0, s.start - more), min(n, s.stop + more)) for s, more, n in sides)
-    inner = [
-        slice(s.start - w.start, s.stop - w.start) for s, w in zip(window, (z, y, x), strict=True)
-    ]
-    return (z, y, x), (inner[0], inner[1], inner[2])
+    return (z, y, x), part_of((z, y, x), window)

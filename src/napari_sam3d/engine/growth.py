@@ -8,6 +8,7 @@ from torch import Tensor
 
 from napari_sam3d.engine.union import Union, View
 from napari_sam3d.volume import Shape3
+from napari_sam3d.windows import between
 
 _TOUCHING = 16  # voxels of a mask on a face of its patch that lead on to the next one
 _AGREEMENT = 0.5  # Dice in the overlap from which a further patch counts as of the same object
@@ -66,7 +67,7 @@ def agrees(union: Union, view: View, threshold: float) -> bool:
     window = union.window(view.start, view.stop)
     old = union.probability[window] > threshold
     low = np.maximum(union.start, view.start) - view.start
-    inner = tuple(slice(int(a), int(a) + n) for a, n in zip(low, old.shape, strict=True))
+    inner = between(low, low + np.array(old.shape))
     new = view.probability[inner] > threshold
     known = union.covered()[window]
     old, new = old & known, new & known

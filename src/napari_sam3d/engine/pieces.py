@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_sam3d.volume import Grid, Volume, Window
+from napari_sam3d.volume import Grid, Volume
+from napari_sam3d.windows import between
 
 PIECE = 1 << 22
 """Voxels that are read at once, unless a single chunk of the array has more."""
@@ -26,7 +27,7 @@ _MOMENT = 1 << 28
 
 def read(image: Any, start: Sequence[int], stop: Sequence[int]) -> Tensor:
     """A block as float32."""
-    block = image[_window(start, stop)]
+    block = image[between(start, stop)]
     if isinstance(block, Tensor):
         return block.float()
     with np.errstate(over="ignore"):  # what float32 does not hold becomes infinite
@@ -57,7 +58,7 @@ def averaged(
         values = read(image, low, high)
         whole = bool(torch.isfinite(values.sum()))  # quicker than a look at each
         ends = low, high, start, stop
-        box = _window(
+        box = between(
             [(a - s) // f for a, s, f in zip(low, start, factors, strict=True)],
             [-(-(b - s) // f) for b, s, f in zip(high, start, factors, strict=True)],
         )
@@ -89,7 +90,7 @@ def picked(image: Any, planes: Sequence[np.ndarray]) -> Tensor:
             continue
         inside = [p[a:b] - first for p, (a, b), first in zip(planes, ends, low, strict=True)]
         values = read(image, low, high)
-        out[_window(*zip(*ends, strict=True))] = values[np.ix_(*inside)].cpu()
+        out[between(*zip(*ends, strict=True))] = values[np.ix_(*inside)].cpu()
     return out
 
 
@@ -183,8 +184,3 @@ def _groups(edges: np.ndarray, longest: int) -> list[tuple[int, int]]:
         spans.append((int(edges[at]), int(edges[following])))
         at = following
     return spans
-
-
-def _window(start: Sequence[int], stop: Sequence[int]) -> Window:
-    z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-    return z, y, x

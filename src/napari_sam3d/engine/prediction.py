@@ -21,6 +21,7 @@ from napari_sam3d.engine.union import View
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume, Window
+from napari_sam3d.windows import between
 
 _Step = TypeVar("_Step")
 _Result = TypeVar("_Result")
@@ -244,7 +245,7 @@ def _block(
     corners = grid.to_voxel(patch.to_world(reach))
     start = np.clip(np.floor(corners.min(0)).astype(int), 0, grid.shape)
     stop = np.clip(np.ceil(corners.max(0)).astype(int) + 1, start, grid.shape)
-    z, y, x = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
     if min(stop - start) == 0:
         return torch.zeros(0, 0, 0), (slice(0, 0),) * 3
-    return resample(values, patch, grid.window((z, y, x)), fill=outside).cpu(), (z, y, x)
+    window = between(start, stop)
+    return resample(values, patch, grid.window(window), fill=outside).cpu(), window

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam3d.volume import Grid, Shape3
+from napari_sam3d.volume import Grid, Shape3, Window
+from napari_sam3d.windows import between
 
 _EDGE = 0.02  # weight of the outermost voxels of a patch beside its middle
 
@@ -79,7 +80,7 @@ class Union:
         low = np.minimum(self.start, view.start)
         high = np.maximum(self.stop, view.stop)
         if (low != self.start).any() or (high != self.stop).any():
-            old = tuple(slice(a, b) for a, b in zip(self.start - low, self.stop - low, strict=True))
+            old = between(self.start - low, self.stop - low)
             wider = [torch.zeros(tuple(high - low)) for _ in range(2)]
             wider[0][old], wider[1][old] = self._sum, self._weight
             self.start, (self._sum, self._weight) = low, wider
@@ -90,12 +91,11 @@ class Union:
         self._mean = None
         self.views.append(view)
 
-    def window(self, start: Any, stop: Any) -> tuple[slice, slice, slice]:
+    def window(self, start: Any, stop: Any) -> Window:
         """Part of the union between two voxels of the working grid, cut to where there is one."""
         low = np.clip(np.asarray(start) - self.start, 0, None)
         high = np.clip(np.asarray(stop) - self.start, low, self._sum.shape)
-        z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        return z, y, x
+        return between(low, high)
 
     def covered(self) -> Tensor:
         """bool (d, h, w): where a view is."""
@@ -103,8 +103,7 @@ class Union:
 
     def grid(self, working: Grid) -> Grid:
         """The grid of `probability`."""
-        z, y, x = (slice(int(a), int(b)) for a, b in zip(self.start, self.stop, strict=True))
-        return working.window((z, y, x))
+        return working.window(between(self.start, self.stop))
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_sam3d.volume import Window
+from napari_sam3d.windows import around, bounding_box
 
 _SLAB = 1 << 22
 """Voxels that are looked at together."""
@@ -15,21 +16,23 @@ _SLAB = 1 << 22
 
 def box_of(labels: Any, label_id: int) -> Window | None:
     """The smallest window (z, y, x) that holds a label; None when there is none."""
-    low, high = np.array(labels.shape), np.zeros(3, int)
+    boxes = []
     for first, slab in slabs(labels):
         if label_id < np.iinfo(slab.dtype).min or label_id > np.iinfo(slab.dtype).max:
             return None
-        found = slab == label_id
-        if not found.any():
-            continue
-        for axis in range(3):
-            others = tuple(other for other in range(3) if other != axis)
-            where = np.flatnonzero(found.any(axis=others)) + (first if axis == 0 else 0)
-            low[axis], high[axis] = min(low[axis], where[0]), max(high[axis], where[-1] + 1)
-    if not high.all():
-        return None
-    z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    return z, y, x
+        box = bounding_box(slab == label_id)
+        if box is not None:
+            z, y, x = box
+            boxes.append((slice(first + z.start, first + z.stop), y, x))
+    return around(boxes) if boxes else None
+
+
+def painted(labels: Any) -> set[int]:
+    """The labels that occur, without the background."""
+    found: set[int] = set()
+    for _, slab in slabs(labels):
+        found.update(np.unique(slab[slab > 0]).tolist())
+    return found
 
 
 def widened(labels: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from napari_sam3d.volume import Window
+from napari_sam3d.windows import around, between, bounding_box, common, part_of, shape_of, within
 
 _LOOSE = 8
 """A block may hold so many times more voxels than were set; else it is split."""
@@ -37,11 +39,8 @@ class Block:
 
     def common(self, box: Window) -> tuple[Window, Window] | None:
         """What it shares with a box: as a window of the block, and as one of the box."""
-        low = [max(w.start, b.start) for w, b in zip(self.window, box, strict=True)]
-        high = [min(w.stop, b.stop) for w, b in zip(self.window, box, strict=True)]
-        if any(a >= b for a, b in zip(low, high, strict=True)):
-            return None
-        return _slices(low, high, self.window), _slices(low, high, box)
+        shared = common(self.window, box)
+        return None if shared is None else (part_of(self.window, shared), part_of(box, shared))
 
     def holds(self, data: np.ndarray, values: np.ndarray) -> bool:
         """Whether all its voxels are `values` in the volume."""
@@ -58,17 +57,12 @@ def block_at(window: Window, mask: np.ndarray, before: np.ndarray, after: Any) -
     A window that is mostly empty is split, so that memory follows the voxels, not their distance.
     """
     mask = mask & (before != after)
-    count = np.count_nonzero(mask)
-    if not count:
+    tight = bounding_box(mask)
+    if tight is None:
         return []
-    used = [
-        np.flatnonzero(mask.any(tuple(a for a in range(mask.ndim) if a != axis)))
-        for axis in range(mask.ndim)
-    ]
-    tight = _slices([int(i[0]) for i in used], [int(i[-1]) + 1 for i in used])
-    window = _inside(window, tight)
+    window = within(window, tight)
     mask, before, after = mask[tight], before[tight], np.broadcast_to(after, mask.shape)[tight]
-    if mask.size <= max(_SMALL, _LOOSE * int(count)):
+    if mask.size <= max(_SMALL, _LOOSE * int(np.count_nonzero(mask))):
         return [Block(window, mask, before.copy(), after if 0 in after.strides else after.copy())]
     axis = int(np.argmax(mask.shape))
     middle = np.array(mask.shape)
@@ -76,8 +70,8 @@ def block_at(window: Window, mask: np.ndarray, before: np.ndarray, after: Any) -
     start = np.where(np.arange(mask.ndim) == axis, middle, 0)
     return [
         block
-        for half in (_slices((0, 0, 0), middle), _slices(start, mask.shape))
-        for block in block_at(_inside(window, half), mask[half], before[half], after[half])
+        for half in (between((0, 0, 0), middle), between(start, mask.shape))
+        for block in block_at(within(window, half), mask[half], before[half], after[half])
     ]
 
 
@@ -98,7 +92,7 @@ def listed(indices: Sequence[np.ndarray], before: np.ndarray, after: np.ndarray)
     mask[at] = True
     whole = np.zeros((2, *size), np.result_type(before, after))
     whole[0][at], whole[1][at] = before, after
-    hull = _slices(low, np.add(low, size))
+    hull = between(low, np.add(low, size))
     return block_at(hull, mask, whole[0], whole[1])
 
 
@@ -106,36 +100,17 @@ def together(blocks: Sequence[Block]) -> list[Block]:
     """The blocks of one stroke as one, where they lie close; a voxel may have been set twice."""
     if len(blocks) < 2:
         return list(blocks)
-    low = np.min([[w.start for w in it.window] for it in blocks], 0)
-    high = np.max([[w.stop for w in it.window] for it in blocks], 0)
+    hull = around(it.window for it in blocks)
+    size = shape_of(hull)
     count = sum(np.count_nonzero(it.mask) for it in blocks)
-    if np.prod(high - low, dtype=float) > max(_SMALL, _LOOSE * int(count)):
+    if math.prod(size) > max(_SMALL, _LOOSE * count):
         return list(blocks)
-    hull = _slices(low, high)
-    mask = np.zeros(high - low, bool)
-    whole = np.zeros((2, *mask.shape), np.result_type(*(it.before for it in blocks)))
+    mask = np.zeros(size, bool)
+    whole = np.zeros((2, *size), np.result_type(*(it.before for it in blocks)))
     for it in blocks:
-        here = _slices(*_ends(it.window), hull)
+        here = part_of(hull, it.window)
         new = it.mask & ~mask[here]
         whole[0][here][new] = it.before[new]
         whole[1][here][it.mask] = it.after[it.mask]
         mask[here] |= it.mask
     return block_at(hull, mask, whole[0], whole[1])
-
-
-def _inside(window: Window, part: Window) -> Window:
-    """Where a part of a window sits in the volume."""
-    origin = [w.start for w in window]
-    low, high = ([a + o for a, o in zip(end, origin, strict=True)] for end in _ends(part))
-    return _slices(low, high)
-
-
-def _ends(window: Window) -> tuple[list[int], list[int]]:
-    return [w.start for w in window], [w.stop for w in window]
-
-
-def _slices(low: Iterable[int], high: Iterable[int], origin: Window | None = None) -> Window:
-    """From one corner to the other, as seen from where another window starts."""
-    first = (0, 0, 0) if origin is None else _ends(origin)[0]
-    z, y, x = (slice(int(a) - o, int(b) - o) for a, b, o in zip(low, high, first, strict=True))
-    return z, y, x

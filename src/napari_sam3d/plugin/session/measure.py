@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_sam3d.io.atomic import real_target, replacing
-from napari_sam3d.volume import Grid, Window
+from napari_sam3d.volume import Grid
+from napari_sam3d.windows import bounding_box
 
 HEADER = ("id", "name", "class", "volume_ml", "longest_diameter_mm", "mean_intensity", "voxels")
 
@@ -66,19 +67,6 @@ def measure(mask: np.ndarray, image: np.ndarray, affine: np.ndarray) -> Measures
         longest_diameter(mask, grid.affine[:3, :3]),
         float(values.mean(dtype=np.float64)) if values.size else float("nan"),
     )
-
-
-def bounding_box(mask: np.ndarray) -> Window | None:
-    """The smallest window that holds a mask; None when it is empty."""
-    box: list[slice] = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        where = np.flatnonzero(mask.any(axis=others))
-        if not where.size:
-            return None
-        box.append(slice(int(where[0]), int(where[-1]) + 1))
-    z, y, x = box
-    return z, y, x
 
 
 def longest_diameter(mask: np.ndarray, edges: np.ndarray) -> float:

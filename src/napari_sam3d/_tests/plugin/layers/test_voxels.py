@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_sam3d.plugin.layers import voxels
 from napari_sam3d.plugin.layers.voxels import box_of, slabs, widened
-from napari_sam3d.plugin.session.measure import bounding_box
+from napari_sam3d.windows import bounding_box
 
 HUGE = (2000, 2000, 2000)
 small = st.tuples(*[st.integers(1, 7)] * 3)

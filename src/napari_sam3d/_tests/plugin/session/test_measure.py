@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from napari_sam3d._tests.plugin.conftest import ball
 from napari_sam3d.plugin.session.measure import (
     Measures,
-    bounding_box,
     longest_diameter,
     measure,
     write_csv,
 )
 from napari_sam3d.volume import Grid
+from napari_sam3d.windows import bounding_box
 
 SHAPE = (12, 20, 24)
 SPACING = (3.0, 0.5, 0.8)
