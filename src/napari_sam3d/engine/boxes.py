@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam3d.engine.patches import moved_out
 from napari_sam3d.prompts import Box
 from napari_sam3d.volume import Grid
 
@@ -17,9 +18,7 @@ _SURE = 4.0
 def box_about(box: Box, positives: np.ndarray) -> np.ndarray:
     """Faces of a box in voxels, (2, 3), moved out to where positive clicks (n, 3) are."""
     low, high = box.voxels()
-    faces = np.stack([np.array(low) - 0.5, np.array(high) + 0.5])
-    corners = np.concatenate([faces, positives - 0.5, positives + 0.5])
-    return np.stack([corners.min(0), corners.max(0)])
+    return moved_out(np.stack([np.array(low) - 0.5, np.array(high) + 0.5]), positives)
 
 
 def ellipsoid(box: np.ndarray, grid: Grid, patch: Grid) -> Tensor:

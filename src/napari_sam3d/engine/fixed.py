@@ -25,6 +25,7 @@ from napari_sam3d.engine.union import Union, View
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Shape3, Volume, Window
+from napari_sam3d.windows import between
 
 _NEARLY = 1e-6  # of a voxel, which rounding errors make of whole ones
 _CACHED_BYTES = 1 << 30  # of embeddings kept
@@ -99,8 +100,7 @@ class FixedPredictor(Predictor):
             return self._look(volume, grid, start, _Asked(points, labels, box, seed, known))
 
         views = previous.views if previous is not None else ()
-        start, logits = self._start(grid, points, labels, box, previous)
-        union = Union(look(start, None, logits))
+        union = Union(look(*self._start(grid, points, labels, box, previous)))
         for point in points[labels == 1][::-1]:  # far ones that no patch shows yet
             if not any(_room(view, point) >= 0 for view in union.views):
                 start, logits = self._start_at(grid, point, views)
@@ -146,27 +146,29 @@ class FixedPredictor(Predictor):
         labels: np.ndarray,
         box: np.ndarray | None,
         previous: Prediction | None,
-    ) -> tuple[Shape3, Tensor | None]:
-        """The first patch to look at, and the logits that are known there.
+    ) -> tuple[Shape3, np.ndarray | None, Tensor | None]:
+        """The first patch to look at, and a seed and logits on it as far as they are known.
 
         A later click goes to the patch that shows it best. A positive one that none shows well,
         and a first one, gets a patch of its own.
         """
         views = previous.views if previous is not None else ()
         if box is not None and (not views or not len(points)):
-            return centred(grid, self.spec, box), None
+            return centred(grid, self.spec, box), None, None
         if not views and previous is not None and len(points):
             newest = centred(grid, self.spec, points[-1:])
-            if labels[-1] == 1 or self._given(previous, grid, newest)[1] is not None:
-                return newest, None
+            known, seed = self._given(previous, grid, newest)
+            if labels[-1] == 1 or seed is not None:
+                return newest, seed, known
         if not views:
             positives = points[labels == 1]
             together = (np.ptp(positives, axis=0) < self.spec.patch_shape).all()
-            return centred(grid, self.spec, positives if together else positives[-1:]), None
+            return centred(grid, self.spec, positives if together else positives[-1:]), None, None
         if labels[-1] == 1:
-            return self._start_at(grid, points[-1], views)
+            start, logits = self._start_at(grid, points[-1], views)
+            return start, None, logits
         best = max(views, key=lambda view: _room(view, points[-1]))
-        return best.start, best.logits
+        return best.start, None, best.logits
 
     def _start_at(
         self, grid: Grid, point: np.ndarray, views: tuple[View, ...]
@@ -263,8 +265,7 @@ def centred(grid: Grid, spec: ModelSpec, points: np.ndarray) -> Shape3:
 
 def patch_window(start: Shape3, shape: Shape3) -> Window:
     """The part of the working grid that a patch covers."""
-    z, y, x = (slice(a, a + n) for a, n in zip(start, shape, strict=True))
-    return z, y, x
+    return between(start, np.add(start, shape))
 
 
 def _room(view: View, point: np.ndarray) -> float:

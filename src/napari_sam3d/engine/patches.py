@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from napari_sam3d.volume import Grid, Shape3, Window
+from napari_sam3d.windows import bounding_box, shape_of
 
 MARGIN = 1.6  # patch edge over object edge; what the default model saw most in training
 _THINNEST = 0.25  # shortest patch edge over the longest, in millimetres
@@ -53,8 +54,7 @@ def zoom_patches(
 
 def mask_patch(grid: Grid, window: Window, shape: Shape3) -> Grid:
     """The patch that suits an object that fills a window of the volume."""
-    ends = np.array([(part.start, part.stop) for part in window], float).T
-    return box_patch(grid, ends - 0.5, shape)
+    return box_patch(grid, faces(window), shape)
 
 
 def box_patch(grid: Grid, box: np.ndarray, shape: Shape3) -> Grid:
@@ -65,13 +65,19 @@ def box_patch(grid: Grid, box: np.ndarray, shape: Shape3) -> Grid:
 
 def holding(grid: Grid, patch: Grid, window: Window, points: np.ndarray) -> Grid:
     """The patch, or where it does not show them all, the one for a window and points (n, 3)."""
-    ends = np.array([(part.start, part.stop) for part in window], float).T - 0.5
-    corners = np.concatenate([ends, points - 0.5, points + 0.5])
-    box = np.stack([corners.min(0), corners.max(0)])
-    reach = patch.to_voxel(grid.to_world(box))
-    if (reach >= -0.5).all() and (reach <= np.array(patch.shape) - 0.5).all():
-        return patch
-    return box_patch(grid, box, patch.shape)
+    box = moved_out(faces(window), points)
+    return patch if _shows(patch, grid, box) else box_patch(grid, box, patch.shape)
+
+
+def faces(window: Window) -> np.ndarray:
+    """The box (2, 3) that a window fills, in voxels of the volume."""
+    return np.array([(part.start, part.stop) for part in window], float).T - 0.5
+
+
+def moved_out(box: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """A box (2, 3) with its faces moved out to where the voxels of points (n, 3) are."""
+    corners = np.concatenate([box, points - 0.5, points + 0.5])
+    return np.stack([corners.min(0), corners.max(0)])
 
 
 def fit_patch(grid: Grid, patch: Grid, mask: np.ndarray, positives: np.ndarray) -> Grid | None:
@@ -90,29 +96,24 @@ def fit_patch(grid: Grid, patch: Grid, mask: np.ndarray, positives: np.ndarray) 
     positives
         (n, 3) positive clicks in voxels of `grid`; the new patch holds them all.
     """
-    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    if any(len(f) == 0 for f in found):
+    found = bounding_box(mask)
+    if found is None:
         return None
-    low, high = np.array([f[0] for f in found]), np.array([f[-1] for f in found])
-    size = high - low + 1
-    reach = np.stack([low - 0.5, high + 0.5])
-    last = np.asarray(patch.shape) - 1
-    reach[0] -= np.where(low <= 0, size, 0)
-    reach[1] += np.where(high >= last, size, 0)
-    corners = grid.to_voxel(patch.to_world(reach))
-    corners = np.concatenate([corners, positives - 0.5, positives + 0.5])
-    limit = np.asarray(grid.shape) - 0.5
-    low, high = np.clip(corners.min(0), -0.5, limit), np.clip(corners.max(0), -0.5, limit)
-    edges = MARGIN * (high - low) * np.asarray(grid.spacing)
-    fitted = _patch(grid, (low + high) / 2, edges, patch.shape)
-    return None if _suits(patch, fitted, grid, low, high) else fitted
-
-
-def _suits(patch: Grid, fitted: Grid, grid: Grid, low: np.ndarray, high: np.ndarray) -> bool:
+    reach, size = faces(found), np.array(shape_of(found))
+    reach[0] -= np.where(reach[0] < 0, size, 0)
+    reach[1] += np.where(reach[1] > np.array(patch.shape) - 1, size, 0)
+    box = moved_out(grid.to_voxel(patch.to_world(reach)), positives)
+    box = np.clip(box, -0.5, np.asarray(grid.shape) - 0.5)
+    fitted = box_patch(grid, box, patch.shape)
     ratio = patch.extent_mm / fitted.extent_mm
-    inside = patch.to_voxel(grid.to_world(np.stack([low, high])))
-    room = (inside >= -0.5).all() and (inside <= np.asarray(patch.shape) - 0.5).all()
-    return bool(room and (ratio > _AGREE[0]).all() and (ratio < _AGREE[1]).all())
+    agrees = bool((ratio > _AGREE[0]).all() and (ratio < _AGREE[1]).all())
+    return None if agrees and _shows(patch, grid, box) else fitted
+
+
+def _shows(patch: Grid, grid: Grid, box: np.ndarray) -> bool:
+    """Whether a patch holds a whole box (2, 3, voxels of `grid`)."""
+    reach = patch.to_voxel(grid.to_world(box))
+    return bool((reach >= -0.5).all() and (reach <= np.asarray(patch.shape) - 0.5).all())
 
 
 def _patch(grid: Grid, centre: np.ndarray, edges_mm: np.ndarray, shape: Shape3) -> Grid:
