@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from weakref import ref
 
 from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_sam3d.plugin.thread.loading import Load
     from napari_sam3d.plugin.thread.tuning_work import LoadBase
 
+W = TypeVar("W", bound=QWidget)
 _LEFT: list[Guard] = []
 """Those whose dock was closed while they trained; the next Train dock shows the training."""
 
@@ -40,8 +42,9 @@ class Guard(QObject):
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
         self.trainer = trainer
-        self._dock: QWidget | None = None
-        self._window: QMainWindow | None = None
+        # it outlives both
+        self._dock: ref[QWidget] | None = None
+        self._window: ref[QMainWindow] | None = None
         self._asking = False
         trainer.event.connect(self._on_event)
 
@@ -52,44 +55,47 @@ class Guard(QObject):
 
     def attend(self, dock: QWidget) -> None:
         """Watch over a dock, and over the window that it comes to be in."""
-        self._dock = dock
+        self._dock = ref(dock)
         dock.installEventFilter(self)
         # a closed viewer destroys its docks without another word
         dock.destroyed.connect(self.trainer.stop)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Seen by Qt before the dock and the window see it."""
-        if event is None:
-            return False
-        kind = event.type()
-        if watched is self._window and kind == QEvent.Type.Close:
-            if not self._may_close():
-                event.ignore()
-                return True
-        elif watched is self._dock and self._dock is not None:
-            if kind == QEvent.Type.Show:
-                self._watch(self._dock)
-            elif kind == QEvent.Type.ParentChange and self._dock.parent() is None:
-                self._leave()
+        kind = event.type() if event is not None else None
+        if kind == QEvent.Type.Close:
+            window = _there(self._window)
+            if event is not None and window is watched and window is not None:
+                if not self._may_close(window):
+                    event.ignore()
+                    return True
+        elif kind in (QEvent.Type.Show, QEvent.Type.ParentChange):
+            dock = _there(self._dock)
+            if dock is watched and dock is not None:
+                if kind == QEvent.Type.Show:
+                    self._watch(dock)
+                elif dock.parent() is None:
+                    self._leave(dock)
         return False
 
-    def _watch(self, widget: QWidget) -> None:
+    def _watch(self, dock: QWidget) -> None:
         """Watch the main window that it is in, in place of another one."""
-        parent: QWidget | None = widget
-        while parent is not None and not (isinstance(parent, QMainWindow) and parent.isWindow()):
-            parent = parent.parentWidget()  # a dock that floats is a window of its own
-        if parent is None or parent is self._window:
+        window: QWidget | None = dock
+        while window is not None and not (isinstance(window, QMainWindow) and window.isWindow()):
+            window = window.parentWidget()  # a dock that floats is a window of its own
+        before = _there(self._window)
+        if window is None or window is before:
             return
-        if self._window is not None and isalive(self._window):
-            self._window.removeEventFilter(self)
-        self._window = parent
-        parent.installEventFilter(self)
+        if before is not None:
+            before.removeEventFilter(self)
+        self._window = ref(window)
+        window.installEventFilter(self)
 
-    def _leave(self) -> None:
+    def _leave(self, dock: QWidget) -> None:
         """The dock is gone."""
-        dock, self._dock = self._dock, None
-        if dock is None or self._window is None:
-            return  # it has never been in a window
+        if self._window is None:
+            return  # it has never been there
+        self._dock = None
         dock.removeEventFilter(self)
         dock.destroyed.disconnect(self.trainer.stop)
         self.closed.emit()
@@ -111,7 +117,7 @@ class Guard(QObject):
         elif isinstance(event, Failed):
             show_error(f"{self.trainer.name}: {event.sentence}")
 
-    def _may_close(self) -> bool:
+    def _may_close(self, window: QMainWindow) -> bool:
         """Whether the window may be closed; asks when a training runs, and saves it."""
         if self._asking:
             return False
@@ -123,17 +129,17 @@ class Guard(QObject):
         self._asking = True
         try:
             # when a program closes the viewer, all but the frame is closed already
-            if _is_whole(self._window) and not self._ask():
+            if _is_whole(window) and not self._ask(window):
                 return False
-            self._save()
+            self._save(window)
         finally:
             self._asking = False
         return True
 
-    def _ask(self) -> bool:
+    def _ask(self, window: QMainWindow) -> bool:
         """Whether to stop it and close."""
         step, steps = self.trainer.progress
-        box = QMessageBox(self._window)
+        box = QMessageBox(window)
         box.setWindowTitle("SAM 3D")
         box.setIcon(QMessageBox.Icon.Question)
         box.setTextFormat(Qt.TextFormat.PlainText)
@@ -146,7 +152,7 @@ class Guard(QObject):
         box.exec()
         return box.clickedButton() == stop
 
-    def _save(self) -> None:
+    def _save(self, window: QMainWindow) -> None:
         """Stop, and serve the window until all is saved: a step can take long."""
         loop = QEventLoop()
         dialog = QProgressDialog(
@@ -154,7 +160,7 @@ class Guard(QObject):
             "Close without waiting",
             0,
             0,
-            self._window,
+            window,
         )
         dialog.setWindowTitle("SAM 3D")
         dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
@@ -178,9 +184,15 @@ class Guard(QObject):
                 dialog.deleteLater()
 
 
-def _is_whole(window: QMainWindow | None) -> bool:
+def _there(widget: ref[W] | None) -> W | None:
+    """What is referred to, while Qt has it."""
+    found = None if widget is None else widget()
+    return found if found is not None and isalive(found) else None
+
+
+def _is_whole(window: QMainWindow) -> bool:
     """Whether what is in the window can still be used."""
-    center = window.centralWidget() if window is not None else None
+    center = window.centralWidget()
     if center is None:
         return False
     here = Qt.FindChildOption.FindDirectChildrenOnly
