@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,16 +10,17 @@ import numpy as np
 from napari_sam3d.engine.adapter_facts import AdapterFacts, refusal
 from napari_sam3d.engine.brightness import Ranks
 from napari_sam3d.engine.class_prior import ClassPrior, unlikely
-from napari_sam3d.engine.clicks import deepest
 from napari_sam3d.engine.prediction import Prediction, Predictor
 from napari_sam3d.prompts import Found, Point, Prompts
 from napari_sam3d.volume import Point3, Volume
+from napari_sam3d.windows import around, moved
 
 _TRIED = 7  # clicks for each class
 _FLOOR = 0.03  # spread of a place that few cases say too little of, across the volume
 _SIZES = 0.2  # the same of an edge, over the edge
 _TONES = 0.1  # the same of the brightness
-_BELOW = 0.1  # merit from which on a mask is shown
+_BELOW = 0.1  # merit of the best answer from which on a mask is shown
+_GOOD = 0.7  # of the best merit, from which on an answer has a vote
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +92,21 @@ def propose(
         if reason:
             proposals.append(Proposal(prior.label, prior.name, None, reason=reason))
             continue
-        best: _Answer | None = None
-        for step, answer in enumerate(_answers(predictor, volume, prior, ranks, cancelled), 1):
-            progress((number + step / (_TRIED + 1)) / len(facts.priors))
-            if best is None or answer.merit > best.merit:
-                best = answer
-        proposals.append(_proposal(prior, best, predictor.spec.name))
+        answers = []
+        for answer in _answers(predictor, volume, prior, ranks, cancelled):
+            answers.append(answer)
+            progress((number + len(answers) / _TRIED) / len(facts.priors))
+        proposals.append(_proposal(prior, answers, predictor.spec.name))
     progress(1.0)
     return proposals
 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What the model said to one click."""
+    """What the model said to one click, and how good and likely that is, 0 to 1."""
 
     prediction: Prediction
-    likeness: float
-
-    @property
-    def merit(self) -> float:
-        return self.prediction.score * self.likeness
+    merit: float
 
 
 def _answers(
@@ -120,24 +116,14 @@ def _answers(
     ranks: Ranks,
     cancelled: Callable[[], bool],
 ) -> Iterator[_Answer]:
-    """Answers to clicks where the class may be, and to one deep inside the best of them."""
+    """Answers to clicks where the class may be."""
     own = _tuned_to(predictor, prior)
     known: Prediction | None = None
-    best: _Answer | None = None
     for point in candidates(volume, prior, ranks)[:_TRIED]:
         prediction = own.predict(volume, Prompts((Point(point),)), known, cancelled)
         if own.spec.way == "fixed":  # heavy patches, which the next point is asked about, too
             known = _forgotten(prediction)
-        answer = _Answer(prediction, likeness(prediction, volume, prior, ranks))
-        if best is None or answer.merit > best.merit:
-            best = answer
-        yield answer
-    if best is not None and best.prediction.mask.any():
-        inner = deepest(best.prediction.mask)
-        assert inner is not None
-        z, y, x = (inner + [part.start for part in best.prediction.window]).tolist()
-        prediction = own.predict(volume, Prompts((Point((z, y, x)),)), None, cancelled)
-        yield _Answer(prediction, likeness(prediction, volume, prior, ranks))
+        yield _Answer(prediction, prediction.score * likeness(prediction, volume, prior, ranks))
 
 
 def candidates(volume: Volume, prior: ClassPrior, ranks: Ranks) -> list[Point3]:
@@ -227,10 +213,19 @@ def _forgotten(prediction: Prediction) -> Prediction:
     )
 
 
-def _proposal(prior: ClassPrior, best: _Answer | None, model: str) -> Proposal:
-    if best is None or best.merit < _BELOW:
-        reason = f"{prior.name} was not found where it is to be expected."
-        return Proposal(prior.label, prior.name, None, reason=reason)
-    prediction = best.prediction
-    found = Found(model, prior.name, prediction.mask, prediction.window)
-    return Proposal(prior.label, prior.name, found, prediction.score)
+def _proposal(prior: ClassPrior, answers: Sequence[_Answer], model: str) -> Proposal:
+    """What most of the good answers say."""
+    reason = f"{prior.name} was not found where it is to be expected."
+    nothing = Proposal(prior.label, prior.name, None, reason=reason)
+    best = max(it.merit for it in answers)
+    if best < _BELOW:
+        return nothing
+    good = [it for it in answers if it.merit >= _GOOD * best]
+    merits = np.array([it.merit for it in good])
+    window = around(it.prediction.window for it in good)
+    masks = np.array([moved(it.prediction.mask, it.prediction.window, window) for it in good])
+    mask = np.tensordot(merits / merits.sum(), masks.astype(np.float32), 1) > 0.5
+    if not mask.any():
+        return nothing
+    score = float(np.average([it.prediction.score for it in good], weights=merits))
+    return Proposal(prior.label, prior.name, Found(model, prior.name, mask, window), score)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_sam3d._tests.engine.test_fixed import predictor as fixed
 from napari_sam3d._tests.engine.training.small import Brightness, ball, small_spec
 from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.brightness import Ranks
@@ -19,6 +20,8 @@ from napari_sam3d.engine.training.priors import priors_of
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.volume import Grid, Volume
+from napari_sam3d.windows import moved
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +56,45 @@ def test_an_object_is_found_where_it_is_to_be_expected():
     mask[found.window] = found.mask
     assert dice(mask, case.labels > 0) > 0.8 and 0 < proposal.score <= 1
     assert shares == sorted(shares) and shares[-1] == 1
+
+
+def test_networks_with_heavy_patches_see_one_patch_for_all_clicks():
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[15:25, 18:26, 14:24] = 1
+    image = 100 * labels.astype(np.int16)
+    case = Labelled(Volume(image, Grid.from_spacing(labels.shape, (1, 1, 1)), "x"), labels)
+    it = fixed(way="fixed")
+    (proposal,) = propose(it, case.volume, facts(case))
+    assert proposal.found is not None and proposal.score == 0.5
+    np.testing.assert_array_equal(proposal.found.mask, labels[proposal.found.window] > 0)
+    assert int(proposal.found.mask.sum()) == 800
+    assert len(it.model.asked) > 3 and len(it.model.encoded) == 1
+
+
+def test_the_mask_is_what_most_of_the_good_answers_say():
+    """Seven clicks; the network is wrong at those below the middle, in a way that is likely."""
+
+    class Sometimes(Brightness):
+        def decode_masks(self, embedding, prompts):
+            masks = super().decode_masks(embedding, prompts)
+            self.asked = getattr(self, "asked", 0) + 1
+            wrong = self.asked % 7 == 0
+            return replace(masks, logits=masks.logits - 100.0 * wrong)
+
+    known, case = facts(ball("one", 4), ball("two", 5)), ball("new", 4.5, seed=7)
+    (right,) = propose(predictor(), case.volume, known)
+    it = predictor()
+    odd = Sometimes().eval().requires_grad_(False)
+    odd.load_state_dict(it.model.state_dict())
+    it.model = odd
+    (proposal,) = propose(it, case.volume, known)
+    assert odd.asked >= 7 and proposal.found is not None and right.found is not None
+    assert (
+        dice(
+            proposal.found.mask, moved(right.found.mask, right.found.window, proposal.found.window)
+        )
+        > 0.95
+    )
 
 
 def test_later_clicks_go_on_from_what_was_found():
