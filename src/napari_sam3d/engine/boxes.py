@@ -6,13 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam3d.engine.logits import FAR, LIKELY
 from napari_sam3d.engine.patches import moved_out
 from napari_sam3d.prompts import Box
 from napari_sam3d.volume import Grid
-
-FAR = 20.0
-"""Logit, with a minus, of what cannot belong to the object."""
-_SURE = 4.0
 
 
 def box_about(box: Box, positives: np.ndarray) -> np.ndarray:
@@ -33,7 +30,7 @@ def ellipsoid(box: np.ndarray, grid: Grid, patch: Grid) -> Tensor:
     for axis, n in enumerate(patch.shape):  # patches lie along the axes of the volume
         at = (to_grid[axis, axis] * np.arange(n) + to_grid[axis, 3] - middle[axis]) / radius[axis]
         apart += torch.from_numpy(at**2).float().view([-1 if i == axis else 1 for i in range(3)])
-    return torch.where(apart <= 1, _SURE, -_SURE)
+    return torch.where(apart <= 1, LIKELY, -LIKELY)
 
 
 def held(logits: Tensor, patch: Grid, grid: Grid, box: np.ndarray) -> Tensor:

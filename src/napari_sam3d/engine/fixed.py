@@ -17,6 +17,7 @@ from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.embeddings import EmbeddingCache
 from napari_sam3d.engine.growth import agrees, next_patch, seed_in
 from napari_sam3d.engine.intensity import apply_intensity
+from napari_sam3d.engine.logits import GIVEN
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
 from napari_sam3d.engine.orientation import Orientation
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
@@ -133,7 +134,7 @@ class FixedPredictor(Predictor):
             return None, None
         shape = self.spec.patch_shape
         patch = grid.window(patch_window(start, shape))
-        on_patch = resample(torch.from_numpy(previous.logits), previous.patch, patch, fill=-8.0)
+        on_patch = resample(torch.from_numpy(previous.logits), previous.patch, patch, fill=-GIVEN)
         turned = self._orientation.turn(on_patch)[None, None]
         shown = self.spec.mask_shape or tuple(turned.shape[2:])
         known = F.interpolate(turned, shown, mode="trilinear").to(self.device)

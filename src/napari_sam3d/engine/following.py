@@ -13,9 +13,10 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
-from napari_sam3d.engine.boxes import FAR, box_about, ellipsoid, held
+from napari_sam3d.engine.boxes import box_about, ellipsoid, held
 from napari_sam3d.engine.devices import autocast
 from napari_sam3d.engine.embeddings import EmbeddingCache
+from napari_sam3d.engine.logits import FAR, GIVEN, LIKELY, log_odds
 from napari_sam3d.engine.models.base import PatchPrompts, PromptableModel
 from napari_sam3d.engine.patches import box_patch, fit_patch, holding, zoom_patches
 from napari_sam3d.engine.pieces import affordable
@@ -27,7 +28,6 @@ from napari_sam3d.volume import Grid, Volume
 
 _REFITS = 3  # times the patch may follow the mask in one prediction
 _CACHED_BYTES = 64 << 20  # of embeddings kept
-_SURE = 4.0  # logit of what is surely background
 _CUT_OFF = 0.5  # share of a face of its patch from which a mask is taken to go on beyond
 
 
@@ -101,8 +101,7 @@ class FollowingPredictor(Predictor):
                 if fitted is None:
                     break
                 view = look(fitted, view)
-        threshold = self.settings.threshold
-        cut = float(np.log(threshold / (1 - threshold)))
+        cut = log_odds(self.settings.threshold)
         mask, window = paste(view.logits, view.patch, volume.grid, cut, outside=-FAR)
         return Prediction(mask, window, view.patch, view.logits.cpu().numpy(), view.score)
 
@@ -119,7 +118,7 @@ class FollowingPredictor(Predictor):
         seen = np.array([patch.contains(point) for point in points])
         mask = torch.zeros(patch.shape)
         if earlier is not None:
-            mask = resample(earlier.logits, earlier.patch, patch, fill=-8.0)
+            mask = resample(earlier.logits, earlier.patch, patch, fill=-GIVEN)
         on_patch = PatchPrompts(
             torch.tensor(points[None], dtype=torch.float32, device=self.device),
             torch.tensor(np.where(seen, labels, -1)[None], device=self.device),
@@ -165,7 +164,7 @@ def consensus(views: list[_View], grid: Grid, positives: np.ndarray) -> _View:
             break
         patch, logits = fitted, mean_on(fitted)
     mask = logits > 0
-    overlaps = [_overlap(resample(v.logits, v.patch, patch, fill=-8.0) > 0, mask) for v in views]
+    overlaps = [_overlap(resample(v.logits, v.patch, patch, fill=-GIVEN) > 0, mask) for v in views]
     score = float(np.average([v.score for v in views], weights=np.array(overlaps) + 1e-6))
     return _View(patch, logits, score if bool(mask.any()) else 0.0)
 
@@ -181,7 +180,7 @@ def _clicked_part(logits: Tensor, points: np.ndarray) -> Tensor:
         return logits
     # a rim keeps its values, for the surface is interpolated between inside and outside
     near = binary_dilation(np.isin(labels, chosen), iterations=2)
-    return torch.where(torch.from_numpy(near), logits, logits.clamp(max=-_SURE))
+    return torch.where(torch.from_numpy(near), logits, logits.clamp(max=-LIKELY))
 
 
 def _mean_logits(views: list[_View], patch: Grid) -> Tensor:

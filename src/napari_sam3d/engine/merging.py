@@ -9,6 +9,7 @@ import cc3d
 import numpy as np
 
 from napari_sam3d.engine.clicks import deepest
+from napari_sam3d.engine.logits import GIVEN
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.windows import around, moved
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from napari_sam3d.engine.prediction import Prediction
     from napari_sam3d.volume import Grid, Point3, Window
 
-_SURE = 8.0
-"""Logit of what was given; hand edits and the space outside of a patch have as much."""
 _REACH = 1.5
 """How far from a point a mask changes, in distances between the point and the border of the mask.
 
@@ -124,7 +123,7 @@ def _voxel(z: int, y: int, x: int) -> Window:
 def _saying(mask: np.ndarray, window: Window, new: Prediction, grid: Grid) -> np.ndarray:
     """Logits of the new prediction, made sure where the mask is another one."""
     if not mask.size:
-        return np.full_like(new.logits, -_SURE)
+        return np.full_like(new.logits, -GIVEN)
     said = logits_of(mask, grid.window(window), new.patch)
     return np.where((said > 0) == (new.logits > 0), new.logits, said)
 
@@ -132,4 +131,4 @@ def _saying(mask: np.ndarray, window: Window, new: Prediction, grid: Grid) -> np
 def logits_of(mask: np.ndarray, grid: Grid, patch: Grid) -> np.ndarray:
     """Logits on a patch that say a mask (bool, on `grid`), graded by the share of each voxel."""
     share = resample(mask.astype(np.float32), grid, patch, fill=0.0)
-    return ((2 * share - 1) * _SURE).numpy()
+    return ((2 * share - 1) * GIVEN).numpy()

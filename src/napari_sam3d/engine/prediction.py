@@ -15,6 +15,7 @@ from torch import Tensor
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.devices import choose_precision
 from napari_sam3d.engine.finishing import finish, unfinished
+from napari_sam3d.engine.logits import FAR, log_odds
 from napari_sam3d.engine.merging import anchored, merge
 from napari_sam3d.engine.resample import resample
 from napari_sam3d.engine.union import View
@@ -211,7 +212,7 @@ def _values(prediction: Prediction, threshold: float) -> tuple[Tensor, float, fl
     logits = torch.from_numpy(prediction.logits)
     if prediction.views:  # which were put together as probabilities
         return torch.sigmoid(logits), threshold, 0.0
-    return logits, float(np.log(threshold / (1 - threshold))), -20.0
+    return logits, log_odds(threshold), -FAR
 
 
 def paste(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.logits import log_odds
 from napari_sam3d.engine.models.sam_slices import (
     SliceSam,
     VolumePrompts,
@@ -58,8 +59,7 @@ class SlicePredictor(Predictor):
         points, labels = prompts.arrays()
         box = None if prompts.box is None else prompts.box.array()
         asked = VolumePrompts(slice_axis(volume.grid, self.settings.slices), points, labels, box)
-        threshold = self.settings.threshold
-        steps = segment_steps(self._slices[1], asked, float(np.log(threshold / (1 - threshold))))
+        steps = segment_steps(self._slices[1], asked, log_odds(self.settings.threshold))
         found = run_steps(steps, cancelled)
         patch = volume.grid.window(found.window) if found.mask.size else volume.grid
         logits = found.mask.astype(np.float32) * 2 - 1
