@@ -93,7 +93,7 @@ def test_a_name_that_is_taken_is_told_before_anything_is_read(capsys):
     assert run("--name", "x", *QUICK) == 0
     capsys.readouterr()
     assert run("--name", "x", "--pairs", "nowhere") == 2
-    assert "There is a run called x already; add --resume" in capsys.readouterr().err
+    assert "There is a run called x already; resume it or choose" in capsys.readouterr().err
 
 
 def test_models_that_cannot_be_tuned_are_named(capsys, monkeypatch):
@@ -102,6 +102,61 @@ def test_models_that_cannot_be_tuned_are_named(capsys, monkeypatch):
     monkeypatch.setattr(training, "load_base", load_base)
     assert run("--name", "x", "--model", "sam_vit_b") == 2
     assert "sam_vit_b cannot be tuned" in capsys.readouterr().err
+
+
+def spoil(number: int, change) -> None:
+    """Change the labels of a pair, given as array and affine."""
+    path = f"scans/ball{number}_seg.nii.gz"
+    image = nib.load(path)
+    array, affine = change(np.asarray(image.dataobj).copy(), image.affine.copy())
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def cut(array, affine):
+    """Without the first slice along i, where the header says so."""
+    affine[0, 3] += 1
+    return array[1:], affine
+
+
+def test_what_is_wrong_is_told_and_mended(capsys):
+    spoil(0, cut)
+    assert run("--name", "x", *QUICK) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert "ball0_seg.nii.gz has 20 x 18 x 15 voxels" in err and err.endswith("--fix to mend it.\n")
+    assert not os.path.exists("data")
+    spoil(1, lambda array, affine: (array * 0, affine))
+    assert run("--name", "x", *QUICK) == 2
+    err = capsys.readouterr().err
+    assert "ball1_seg.nii.gz has no labelled voxel" in err and "2 problems are in the way" in err
+    assert run("--name", "x", *QUICK, "--fix") == 0
+    err = capsys.readouterr().err
+    assert "Done: resample the labels." in err and "Done: leave it out." in err
+    assert "on slices of the same volumes" in err  # of two that are left
+    assert run("--name", "x", "--resume", "--fix", "--steps", "8") == 0
+    with open("data/runs/x/config.json") as file:
+        config = json.load(file)
+    assert sorted(config["cases"]) == sorted(config["files"]) == ["ball0.nii.gz", "ball2.nii.gz"]
+    assert config["files"]["ball0.nii.gz"]["labels"] == os.path.abspath("scans/ball0_seg.nii.gz")
+
+
+def test_a_check_tells_all_and_tunes_nothing(capsys):
+    assert run("--name", "x", *QUICK, "--check") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("good ") for line in lines) and len(lines) > 15
+    assert "3 volumes, 1 kind of object, 3 objects." in "\n".join(lines)
+    assert "s a step" in lines[-1] and not os.path.exists("data")
+    spoil(0, cut)
+    assert run("--name", "x", *QUICK, "--check") == 2
+    out, err = capsys.readouterr()
+    assert "problem  ball0.nii.gz: ball0_seg.nii.gz has 20 x 18 x 15 voxels" in out
+    assert "s a step" not in out and "--fix" in err
+
+
+def test_a_warning_does_not_stop(capsys):
+    spoil(0, lambda array, affine: (np.where(np.indices(array.shape).sum(0) < 2, 9, array), affine))
+    assert run("--name", "x", *QUICK) == 0
+    assert "an object of fewer than 20 voxels (label 9)" in capsys.readouterr().err
 
 
 def test_control_c_saves_and_the_run_goes_on(capsys, monkeypatch):

@@ -35,6 +35,10 @@ class Train:
 
     napari-sam3d train --pairs scans --name femur --resume
     napari-sam3d train --pairs scans --name femur --resume --steps 1000
+
+    What is wrong is told before it starts, and --fix mends most of it:
+
+    napari-sam3d train --pairs scans --name femur --check
     """
 
     pairs: Annotated[Path, arg(metavar="DIR")]
@@ -43,19 +47,29 @@ class Train:
     """What the adapter will be called."""
     resume: bool = False
     """Go on with the run of this name; of the settings only --steps counts then."""
+    check: bool = False
+    """Tell what is right and wrong, how long it takes and how much memory, and do not tune."""
+    fix: bool = False
+    """Resample labels that lie elsewhere, and leave out what cannot be used."""
     quiet: bool = False
     """No progress bar, and nothing but the verdict."""
     settings: OmitArgPrefixes[TrainSettings] = field(default_factory=TrainSettings)
 
     def run(self) -> None:
         """Read the pairs and tune; ValueError when it failed on the way."""
+        from napari_sam3d.cli.preparing import prepared, rehearsed
         from napari_sam3d.engine.training import RunFolder
-        from napari_sam3d.engine.training.preflight import labelled
         from napari_sam3d.io.pairs import find_pairs, read_pair
 
         folder = RunFolder.called(self.name)
         settings = self._settings(folder)
-        cases = labelled([read_pair(files) for files in find_pairs(self.pairs)])
+        pairs = [read_pair(files) for files in find_pairs(self.pairs)]
+        name = None if self.resume else self.name
+        cases = prepared(settings, pairs, name, fix=self.fix, table=self.check, quiet=self.quiet)
+        if self.check:
+            with DownloadBar(settings.model, self.quiet) as bar:
+                rehearsed(settings, cases, bar)
+            return
         with closing(self._events(settings, cases, folder)) as events, interrupts() as asked:
             show(events, settings, folder, self.quiet, asked)
             stopped = asked()
@@ -66,15 +80,11 @@ class Train:
 
     def _settings(self, folder: RunFolder) -> TrainSettings:
         """Those of the command line, or of the run that goes on."""
-        if not self.resume:
-            if folder.config.exists():
-                raise ValueError(
-                    f"There is a run called {self.name} already; add --resume, or choose another "
-                    "name."
-                )
-            return self.settings
-        from napari_sam3d.engine.training.runs import resumed_settings
+        from napari_sam3d.engine.training.runs import check_free, resumed_settings
 
+        if not self.resume:
+            check_free(folder.name)
+            return self.settings
         before = resumed_settings(self.name)
         return replace(before, steps=self.settings.steps or before.steps)
 

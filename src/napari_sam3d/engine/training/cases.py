@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy.ndimage import find_objects
 
+from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.volume import Volume, Window
 
@@ -17,6 +18,10 @@ SMALLEST = 20
 NO_CASE = "There is no labelled volume to learn from."
 FEW = 3
 """Volumes from which on whole ones are held out."""
+OPTIMISTIC = (
+    "With fewer than three volumes the Dice is measured on slices of the same volumes, and is "
+    "optimistic."
+)
 _SHARE = 0.2  # of the volumes, or of the labelled voxels, that is held out
 _DENSE = 1 << 16  # labels from which on they are counted through
 
@@ -145,6 +150,12 @@ def regions(labels: np.ndarray) -> Iterator[tuple[int, Window, np.ndarray]]:
 def no_object(name: str) -> str:
     """What is said of a volume that nothing can be learned from."""
     return f"{name} has no object of at least {SMALLEST} voxels; leave it out."
+
+
+def no_class(name: str, label: int, count: int, spec: ModelSpec) -> str:
+    """What is said of a volume with a label that a network with so many classes does not know."""
+    known = "label 1 alone" if count == 1 else f"labels 1 to {count}"
+    return f"{name} has label {label}, but {spec.name} knows {known}; change the labels."
 
 
 def same_name(name: str) -> str:

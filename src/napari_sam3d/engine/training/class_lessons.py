@@ -17,7 +17,7 @@ from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.models.ma_sam import MaSam
 from napari_sam3d.engine.orientation import Orientation
 from napari_sam3d.engine.prediction import Predictor
-from napari_sam3d.engine.training.cases import Split, regions
+from napari_sam3d.engine.training.cases import Split, no_class, regions
 from napari_sam3d.engine.training.events import Looking, Preview, Scores
 from napari_sam3d.engine.training.groups import LabelledSlices, draw_group, varied_group
 from napari_sam3d.engine.training.lessons import Lessons
@@ -153,7 +153,4 @@ def check_classes(cases: Sequence[Labelled], count: int, spec: ModelSpec) -> Non
     for case in cases:
         most = int(case.labels.max(initial=0))
         if most > count:
-            known = "label 1 alone" if count == 1 else f"labels 1 to {count}"
-            raise ValueError(
-                f"{case.name} has label {most}, but {spec.name} knows {known}; change the labels."
-            )
+            raise ValueError(no_class(case.name, most, count, spec))

@@ -18,9 +18,9 @@ from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.adapters import save_adapter
 from napari_sam3d.engine.models.base import PromptableModel
-from napari_sam3d.engine.places import adapters_folder
+from napari_sam3d.engine.places import adapter_file
 from napari_sam3d.engine.predictor import predictor_of
-from napari_sam3d.engine.training.cases import objects_of, sizes_mm, split
+from napari_sam3d.engine.training.cases import OPTIMISTIC, objects_of, sizes_mm, split
 from napari_sam3d.engine.training.curve import draw_curve
 from napari_sam3d.engine.training.events import (
     Event,
@@ -135,10 +135,7 @@ class Course:
         )
         self._folder.write_status("RUNNING", self._step, total)
         if self._split.optimistic:
-            yield Warned(
-                "With fewer than three volumes the Dice is measured on slices of the same "
-                "volumes, and is optimistic."
-            )
+            yield Warned(OPTIMISTIC)
         if not self._before:
             self._before = self._after = yield from self._look()
             yield Validated(self._step, self._before, self._before, False)
@@ -255,7 +252,7 @@ class Course:
         """Put the best adapter among those that can be chosen; None when it is not better."""
         if self._best is None or np.mean(self._after) < np.mean(self._before) + _GAIN:
             return None
-        path = adapters_folder() / f"{self._folder.name}.safetensors"
+        path = adapter_file(self._folder.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_adapter(path, self._best, self._facts(self._after, self._best_step))
         return path

@@ -77,9 +77,11 @@ def too_large(settings: TrainSettings, device: str = "") -> str:
         Where the network ran, where that is known.
     """
     where = f" on {device}" if device else ""
-    tries = [] if settings.model == "compact" else ["choose compact"]
-    tries += [] if device == "cpu" else ["choose cpu as device"]
-    return (
-        f"There is not enough memory to tune {settings.model}{where}; close other programs"
-        f"{', or '.join(['', *tries])}."
-    )
+    tries = ["close other programs"]
+    if settings.model != "compact":
+        tries += ["turn checkpointing on"] * (settings.checkpointing != "on")
+        tries.append("choose compact")
+    if device != "cpu":
+        tries.append("choose cpu as device")
+    ways = f"{', '.join(tries[:-1])} or {tries[-1]}" if len(tries) > 1 else tries[0]
+    return f"There is not enough memory to tune {settings.model}{where}; {ways}."

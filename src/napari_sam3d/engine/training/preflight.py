@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from napari_sam3d.catalog import ModelSpec, model_spec
-from napari_sam3d.engine.training.cases import FEW, NO_CASE, same_name, split
+from napari_sam3d.engine.training.cases import FEW, NO_CASE, OPTIMISTIC, same_name, split
 from napari_sam3d.engine.training.checking.check import (
     CLEAR,
     DROP,
@@ -49,7 +49,7 @@ from napari_sam3d.settings import TrainSettings
 __all__ = ["Check", "labelled", "mend", "mend_all", "preflight"]
 
 
-def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str) -> Iterator[Check]:
+def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str | None) -> Iterator[Check]:
     """All that is to be known before a training starts, as it is found out.
 
     Parameters
@@ -59,7 +59,7 @@ def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str) -> Iter
     pairs
         To be learned from.
     name
-        Of the run and of the adapter to be.
+        Of the run and of the adapter to be; None for a run that goes on.
 
     Yields
     ------
@@ -67,7 +67,8 @@ def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str) -> Iter
         Of all together, then of each pair, then of all pairs together.
     """
     spec: ModelSpec | None = None
-    yield name_check(name)
+    if name is not None:
+        yield name_check(name)
     try:
         spec = model_spec(settings.model)
         recipe_of(spec)
@@ -77,22 +78,11 @@ def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str) -> Iter
         yield weights_check(spec)
         yield disk_check(spec)
         yield memory_check(spec, settings)
+    found = [contents_of(pair) for pair in pairs]
     broken = False
-    found: list[Contents] = []
-    for check in _names(pairs):
-        broken = True
+    for check in _of_pairs(pairs, found, spec):
+        broken |= check.state == PROBLEM
         yield check
-    values = [values_of(pair) for pair in pairs]
-    names = [pair.name for pair in pairs]
-    for number, pair in enumerate(pairs):
-        contents = contents_of(pair)
-        found.append(contents)
-        if names.count(pair.name) > 1:  # a button would not know which
-            continue
-        others = values[:number] + values[number + 1 :]
-        for check in (*_of(pair, contents), intensity_check(pair, values[number], others, spec)):
-            broken |= check.state == PROBLEM
-            yield check
     if spec is not None and any(it.edges_mm for it in found):
         yield extent_check(spec, found)
     yield _count(settings, pairs, found, broken)
@@ -121,22 +111,27 @@ def mend(pairs: Sequence[Pair], check: Check, fix: str = "") -> tuple[Pair, ...]
     return tuple(way(pair) if pair.name == check.pair else pair for pair in pairs)
 
 
-def mend_all(
-    settings: TrainSettings, pairs: Sequence[Pair], name: str
-) -> tuple[tuple[Pair, ...], list[Check]]:
-    """Press the button of each problem of a pair; the pairs then, and what was done about."""
+def mend_all(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[Check]]:
+    """Press the button of each problem of a pair, until there is none left.
+
+    Returns
+    -------
+    tuple
+        The pairs then, and the problems there were.
+    """
     done: list[Check] = []
     mended = tuple(pairs)
     while True:
-        wrong = [
-            it
-            for it in preflight(settings, mended, name)
-            if it.pair and it.fix and it.state == PROBLEM
-        ]
-        if not wrong:
+        found = [contents_of(pair) for pair in mended]
+        first: dict[str, Check] = {}
+        for check in _of_pairs(mended, found, None):
+            if check.state == PROBLEM:
+                first.setdefault(check.pair, check)
+        if not first:
             return mended, done
-        mended = mend(mended, wrong[0])
-        done.append(wrong[0])
+        for check in first.values():
+            mended = mend(mended, check)
+            done.append(check)
 
 
 def labelled(pairs: Sequence[Pair]) -> tuple[Labelled, ...]:
@@ -147,21 +142,30 @@ def labelled(pairs: Sequence[Pair]) -> tuple[Labelled, ...]:
     ValueError
         With the sentence of the first problem that is left in a pair.
     """
-    for check in _names(pairs):
-        raise ValueError(check.sentence)
-    cases = []
-    for pair in pairs:
-        image = intensity_check(pair, values_of(pair), (), None)
-        for check in (*_of(pair, contents_of(pair)), image):
-            if check.state == PROBLEM:
-                raise ValueError(check.sentence)
-        cases.append(Labelled(pair.volume, whole(pair.labels), pair.names, pair.files))
-    return tuple(cases)
+    found = [contents_of(pair) for pair in pairs]
+    for check in _of_pairs(pairs, found, None):
+        if check.state == PROBLEM:
+            raise ValueError(check.sentence)
+    return tuple(
+        Labelled(pair.volume, whole(pair.labels), pair.names, pair.files) for pair in pairs
+    )
 
 
-def _of(pair: Pair, contents: Contents) -> tuple[Check, ...]:
-    """What is to be said of the labels of a pair."""
-    return grid_check(pair), empty_check(pair, contents), ids_check(pair, contents)
+def _of_pairs(
+    pairs: Sequence[Pair], found: Sequence[Contents], spec: ModelSpec | None
+) -> Iterator[Check]:
+    """What is to be said of each pair; of several of one name just that."""
+    yield from _names(pairs)
+    names = [pair.name for pair in pairs]
+    values = [values_of(pair) for pair in pairs]
+    for number, (pair, contents) in enumerate(zip(pairs, found, strict=True)):
+        if names.count(pair.name) > 1:  # a button would not know which
+            continue
+        others = values[:number] + values[number + 1 :]
+        yield grid_check(pair)
+        yield empty_check(pair, contents)
+        yield ids_check(pair, contents, spec)
+        yield intensity_check(pair, values[number], others, spec)
 
 
 def _names(pairs: Sequence[Pair]) -> Iterator[Check]:
@@ -211,11 +215,7 @@ def _count(
             split(labelled(pairs), settings.seed)
         except ValueError as error:
             return Check("", "count", PROBLEM, str(error))
-    said += (
-        f"; with fewer than {FEW} volumes the Dice is measured on slices of the same volumes, and "
-        "is optimistic."
-    )
-    return Check("", "count", WARNING, said)
+    return Check("", "count", WARNING, f"{said}. {OPTIMISTIC}")
 
 
 def _counted(n: int, what: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from napari_sam3d._tests.nifti_files import ORIENTATIONS
 from napari_sam3d.engine.class_prior import ClassPrior, read_prior
+from napari_sam3d.engine.training.preflight import labelled
 from napari_sam3d.engine.training.priors import priors_of
 from napari_sam3d.io.pairs import PairFiles, read_pair
 from napari_sam3d.labelled import Labelled
@@ -75,7 +76,7 @@ def test_priors_are_the_same_whatever_the_orientation_of_the_file(tmp_path, orde
         stored = nibabel.orientations.apply_orientation(array, ornt)
         nibabel.save(nibabel.Nifti1Image(stored, affine @ inverse), tmp_path / name)
         paths.append(tmp_path / name)
-    (prior,) = priors_of([read_pair(PairFiles(*paths))])
+    (prior,) = priors_of(labelled([read_pair(PairFiles(*paths))]))
     # z toward inferior, y toward posterior, x toward left
     assert prior.centre == tuple(np.round([1 - 13.5 / 16, 1 - 19 / 24, 1 - 15 / 20], 4))
     assert prior.size_mm == (9, 6, 15)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_sam3d.engine.training.cases import SMALLEST, no_object, regions
+from napari_sam3d.catalog import ModelSpec
+from napari_sam3d.engine.training.cases import SMALLEST, no_class, no_object, regions
 from napari_sam3d.engine.training.checking.check import (
     CLEAR,
     DROP,
@@ -74,9 +75,8 @@ def whole(labels: np.ndarray) -> np.ndarray:
 
 def empty_check(pair: Pair, found: Contents) -> Check:
     """Whether there is an object to learn from."""
-    name = labels_name(pair)
     if not found.labelled:
-        said = f"{name[0].upper()}{name[1:]} {_has(pair)} no labelled voxel; leave it out."
+        said = f"{labels_name(pair)} {_has(pair)} no labelled voxel; leave it out."
         return Check(pair.name, "empty", PROBLEM, said, LEAVE_OUT)
     if not found.edges_mm and not found.odd:
         return Check(pair.name, "empty", PROBLEM, no_object(pair.name), LEAVE_OUT)
@@ -87,10 +87,17 @@ def empty_check(pair: Pair, found: Contents) -> Check:
     return Check(pair.name, "empty", GOOD, f"{words}: {', '.join(named)}{more}.")
 
 
-def ids_check(pair: Pair, found: Contents) -> Check:
-    """Whether its values are numbers of objects, and its objects large enough."""
-    name = labels_name(pair)
-    start = name[0].upper() + name[1:]
+def ids_check(pair: Pair, found: Contents, spec: ModelSpec | None) -> Check:
+    """Whether its values are numbers of objects, and its objects large enough.
+
+    Parameters
+    ----------
+    pair, found
+        The labels.
+    spec
+        The model, which may know some classes only; None when it is not known.
+    """
+    start = labels_name(pair)
     value = f"{found.example:g}"
     if found.odd > found.labelled / 2:
         is_map = "is no label map" if pair.files else "are no label map"
@@ -102,6 +109,10 @@ def ids_check(pair: Pair, found: Contents) -> Check:
             f"numbers, such as {value}; leave these voxels out."
         )
         return Check(pair.name, "ids", PROBLEM, said, CLEAR)
+    most = max((*found.tiny, *found.edges_mm), default=0)
+    if spec is not None and spec.classes and most > len(spec.classes):
+        said = no_class(pair.name, most, len(spec.classes), spec)
+        return Check(pair.name, "ids", PROBLEM, said, LEAVE_OUT)
     if found.tiny and found.edges_mm:
         shown = ", ".join(map(str, found.tiny[:_NAMED])) + ", ..." * (len(found.tiny) > _NAMED)
         many = f"{len(found.tiny)} objects" if len(found.tiny) > 1 else "an object"

@@ -25,8 +25,8 @@ _SOME = 20_000  # voxels that are enough to tell such a share
 
 
 def labels_name(pair: Pair) -> str:
-    """What messages call the labels of a pair."""
-    return pair.files.labels.name if pair.files else f"the labels of {pair.name}"
+    """What sentences about the labels of a pair begin with."""
+    return pair.files.labels.name if pair.files else f"The labels of {pair.name}"
 
 
 def same_grid(pair: Pair) -> bool:
@@ -39,8 +39,7 @@ def same_grid(pair: Pair) -> bool:
 
 def grid_check(pair: Pair) -> Check:
     """Labels are moved where their header says; where that cannot be, where the image is."""
-    name = labels_name(pair)
-    start = name[0].upper() + name[1:]
+    start = labels_name(pair)
     own, wanted = pair.labels_grid, pair.volume.grid
     if same_grid(pair):
         said = f"{start} {_lie(pair)} on the voxels of the image."
