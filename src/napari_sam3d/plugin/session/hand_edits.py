@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_sam3d.plugin.session.hand_blocks import Block
 from napari_sam3d.volume import Grid, Window
-from napari_sam3d.windows import around, moved
+from napari_sam3d.windows import around, moved, shape_of
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
@@ -58,9 +58,7 @@ class HandEdits:
         """Leave what was set of an object to the model from now on; returns where it was added."""
         windows = [
             block.window
-            for stroke in self.done
-            if object_id not in stroke.forgotten
-            for block in stroke.blocks
+            for block in self._blocks(object_id)
             if np.any((block.after == object_id) & block.mask)
         ]
         for strokes in (self.done, self.undone):
@@ -72,9 +70,7 @@ class HandEdits:
         return any(
             np.any((block.before == object_id) & block.mask)
             or np.any((block.after == object_id) & block.mask)
-            for stroke in self.done
-            if object_id not in stroke.forgotten
-            for block in stroke.blocks
+            for block in self._blocks(object_id)
         )
 
     def sync(self, data: np.ndarray) -> None:
@@ -97,17 +93,19 @@ class HandEdits:
     def state(self, object_id: int, box: Window) -> np.ndarray | None:
         """Per voxel of a box 1 where added, -1 where removed, else 0; None for 0 everywhere."""
         out = None
-        for stroke in self.done:
-            if object_id in stroke.forgotten:
+        for block in self._blocks(object_id):
+            common = block.common(box)
+            if common is None:
                 continue
-            for block in stroke.blocks:
-                common = block.common(box)
-                if common is None:
-                    continue
-                if out is None:
-                    out = np.zeros(tuple(s.stop - s.start for s in box), np.int8)
-                _say(out[common[1]], block, common[0], object_id)
+            if out is None:
+                out = np.zeros(shape_of(box), np.int8)
+            _say(out[common[1]], block, common[0], object_id)
         return out
+
+    def applied(self, object_id: int, mask: np.ndarray, box: Window) -> np.ndarray:
+        """The mask of an object on a box as the user has left it; itself where nothing was set."""
+        state = self.state(object_id, box)
+        return mask if state is None else (mask | (state > 0)) & (state >= 0)
 
     def held(self, object_id: int, box: Window) -> np.ndarray | None:
         """Voxels of a box that the user gave to other objects; None when there are none."""
@@ -118,7 +116,7 @@ class HandEdits:
                 if common is None:
                     continue
                 if out is None:
-                    out = np.zeros(tuple(s.stop - s.start for s in box), bool)
+                    out = np.zeros(shape_of(box), bool)
                 after, mask = block.after[common[0]], block.mask[common[0]]
                 others = (after != 0) & (after != object_id)
                 if stroke.forgotten:
@@ -129,28 +127,26 @@ class HandEdits:
 
     def adjusted(self, previous: Prediction, object_id: int, grid: Grid) -> Prediction:
         """An answer as the user has left it, which later prompts change about themselves only."""
-        blocks = [
-            block
-            for stroke in self.done
-            if object_id not in stroke.forgotten
-            for block in stroke.blocks
-            if _state(block, object_id).any()
-        ]
+        blocks = [it for it in self._blocks(object_id) if _state(it, object_id).any()]
         if not blocks:
             return previous
         window = around([previous.window, *(block.window for block in blocks)])
         mask = moved(previous.mask, previous.window, window)
-        state = self.state(object_id, window)
-        assert state is not None
         return replace(
             previous,
-            mask=(mask | (state > 0)) & (state >= 0),
+            mask=self.applied(object_id, mask, window),
             window=window,
             logits=_saying(blocks, previous, object_id, grid),
             views=tuple(replace(view, logits=None) for view in previous.views),
             graded=False,
             trusted=True,
         )
+
+    def _blocks(self, object_id: int) -> Iterator[Block]:
+        """Of the strokes that count for an object, in their order."""
+        for stroke in self.done:
+            if object_id not in stroke.forgotten:
+                yield from stroke.blocks
 
 
 def _say(out: np.ndarray, block: Block, part: Window | EllipsisType, object_id: int) -> None:

@@ -14,7 +14,7 @@ from napari_sam3d.plugin.session.hand_edits import HandEdits
 from napari_sam3d.plugin.session.mask_layer import show_mask, write_mask
 from napari_sam3d.plugin.session.objects import Found
 from napari_sam3d.volume import Volume, Window
-from napari_sam3d.windows import moved
+from napari_sam3d.windows import common, moved
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -128,10 +128,9 @@ class HandWatch:
         if self._labels is not None:
             self._sync(self._labels)
         if isinstance(previous, Found):
-            state = self.edits.state(object_id, previous.window)
-            if state is None:
+            mask = self.edits.applied(object_id, previous.mask, previous.window)
+            if mask is previous.mask:
                 return previous
-            mask = (previous.mask | (state > 0)) & (state >= 0)
             return replace(previous, mask=mask) if mask.any() else None
         return self.edits.adjusted(previous, object_id, volume.grid)
 
@@ -150,10 +149,7 @@ class HandWatch:
     def _rule_kept(
         self, object_id: int, wanted: np.ndarray, now: np.ndarray, box: Window
     ) -> tuple[np.ndarray, np.ndarray]:
-        state = self.edits.state(object_id, box)
-        if state is not None:
-            wanted = (wanted | (state > 0)) & (state >= 0)
-        return wanted, now == 0
+        return self.edits.applied(object_id, wanted, box), now == 0
 
     def _on_paint(self, event: Any) -> None:
         if self._writing:
@@ -182,9 +178,7 @@ class HandWatch:
 
 
 def _meet(one: Prediction | Found | None, other: Prediction | Found) -> bool:
-    return one is not None and all(
-        a.start < b.stop and b.start < a.stop for a, b in zip(one.window, other.window, strict=True)
-    )
+    return one is not None and common(one.window, other.window) is not None
 
 
 def _blocks(atoms: Sequence[Any], skip_listed: bool = False) -> list[Block]:
