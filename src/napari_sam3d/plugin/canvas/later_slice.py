@@ -31,6 +31,11 @@ class LaterSlice:
         """Show this position at the next change to 2D."""
         self._world = np.asarray(world, float)
 
+    def go_to(self, world: np.ndarray) -> None:
+        """Show this position at once, or out of the 3D view as `show` does."""
+        self.show(world)
+        self._on_ndisplay()
+
     def close(self) -> None:
         """Leave the viewer alone."""
         self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)

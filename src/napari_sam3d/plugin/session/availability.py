@@ -60,8 +60,8 @@ def describe(spec: ModelSpec) -> str:
     found = where(spec)
     if found is Where.DOWNLOAD:
         begins = "first click" if takes_clicks(spec) else "first Segment"
-        weights = f"Its weights are downloaded at the {begins}"
-        weights += f" ({_download(spec)})." if _download(spec) else "."
+        size = _download(spec)
+        weights = f"Its weights are downloaded at the {begins}{f' ({size})' if size else ''}."
     elif found is Where.ADD:
         weights = obstacle(spec)
     else:

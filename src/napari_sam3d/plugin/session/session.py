@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam3d.plugin.layers.voxels import box_of
+from napari_sam3d.plugin.layers.voxels import box_of, painted
 from napari_sam3d.plugin.session.given import given
 from napari_sam3d.plugin.session.mask_layer import free_id, make_room
 from napari_sam3d.plugin.session.names import show_colors
@@ -54,8 +55,7 @@ class Session(SessionSteps):
         labels.selected_label = object_id
         show_colors(labels, self.objects)
         self._instruct(prompts)
-        said = self.object.prompts
-        prompts.show(said.points, said.box, said.scribbles)
+        self._show_said()
         self.arm()
         self.changed.emit()
 
@@ -65,13 +65,10 @@ class Session(SessionSteps):
         Numbers that are taken, by an object or a painted label, are exchanged for free ones.
         """
         labels, _ = self.ensure_layers()
-        taken, numbers = self.used(), {}
-        for wanted, it in objects.items():
-            free = wanted not in taken and box_of(labels.data, wanted) is None
-            number = wanted if free else free_id(labels, taken | set(objects))
-            self.objects[number] = it
-            taken.add(number)
-            numbers[wanted] = number
+        taken = self.used() | painted(labels.data)
+        free = itertools.count(max(taken | set(objects), default=0) + 1)
+        numbers = {wanted: next(free) if wanted in taken else wanted for wanted in objects}
+        self.objects.update((numbers[wanted], it) for wanted, it in objects.items())
         self.select(next(iter(numbers.values()), self.current))
         self.prompts_changed.emit()
         return numbers
@@ -127,9 +124,10 @@ class Session(SessionSteps):
     def recolor(self, object_id: int, color: str) -> None:
         """Show an object in a colour, #rrggbb."""
         labels, _ = self.ensure_layers()
-        self._describe(object_id, color=color)
-        show_colors(labels, self.objects)
-        self.changed.emit()
+        if object_id in self.objects:
+            self.objects[object_id] = replace(self.objects[object_id], color=color)
+            show_colors(labels, self.objects)
+            self.changed.emit()
 
     def lock(self, object_id: int, locked: bool) -> None:
         """Whether the mask of an object changes by hand only."""

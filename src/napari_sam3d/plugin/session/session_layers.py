@@ -105,8 +105,7 @@ class SessionLayers:
             self._frames.follow(image)
             self._adopt_labels()
             self.ensure_layers()
-        self.changed.emit()
-        self.prompts_changed.emit()
+        self._tell_changed()
 
     def set_positive(self, positive: bool) -> None:
         """Whether the next point is positive."""
@@ -165,8 +164,7 @@ class SessionLayers:
             self._instruct(prompts)
             self._watch(prompts)
             self._viewer.add_layer(prompts.layer)
-            said = self.object.prompts
-            prompts.show(said.points, said.box, said.scribbles)
+            self._show_said()
             self.arm()
         return self.labels, self.prompt_layer
 
@@ -183,6 +181,16 @@ class SessionLayers:
         prompts.tool = self._tool
         refused = self._off_step or self.why_locked(self.current)
         prompts.no_clicks, prompts.no_box = refused or self._no_clicks, refused or self._no_box
+
+    def _show_said(self) -> None:
+        """Show in the prompt layer, if there is one, what was said about the current object."""
+        if self.prompt_layer is not None:
+            said = self.object.prompts
+            self.prompt_layer.show(said.points, said.box, said.scribbles)
+
+    def _tell_changed(self) -> None:
+        self.changed.emit()
+        self.prompts_changed.emit()
 
     def _adopt_labels(self) -> None:
         """Go on with the objects of a Labels layer that an earlier session left."""
@@ -249,10 +257,8 @@ class SessionLayers:
             self._adopt_labels()
         if self.prompt_layer is not None:
             self._instruct(self.prompt_layer)
-            said = self.object.prompts
-            self.prompt_layer.show(said.points, said.box, said.scribbles)
-        self.changed.emit()
-        self.prompts_changed.emit()
+            self._show_said()
+        self._tell_changed()
 
     def _on_image_moved(self) -> None:
         """Move the other layers along."""
@@ -277,8 +283,7 @@ class SessionLayers:
             # napari may be removing several layers now: the points go with the next choice
             self._leave_image(keep_points=True)
             self.notice.emit("The image was removed; its masks are still in their layer.")
-            self.changed.emit()
-            self.prompts_changed.emit()
+            self._tell_changed()
         elif self.labels is not None and self.labels == layer:
             self.labels = None
             self.notice.emit("The mask layer was removed; the next mask brings it back.")

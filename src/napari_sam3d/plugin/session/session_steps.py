@@ -54,12 +54,7 @@ class SessionSteps(SessionLayers):
         """Show the slice of one of the `parts`; in 3D, at the next change to 2D."""
         _, prompts = self.ensure_layers()
         position = self.object.prompts.parts[index].middle()
-        world = np.asarray(prompts.layer.data_to_world(position))
-        dims = self._viewer.dims
-        if dims.ndisplay == 2:
-            dims.set_point(range(dims.ndim - 3, dims.ndim), world)
-        else:
-            self._slice.show(world)
+        self._slice.go_to(np.asarray(prompts.layer.data_to_world(position)))
 
     def show(self, object_id: int, shown: Prediction | Found | None) -> None:
         """Write the mask of an object, which needs no further request then."""
@@ -80,25 +75,24 @@ class SessionSteps(SessionLayers):
         prompts.layer.bind_key("Control-Shift-Z", lambda layer: self.redo())
 
     def _step(self, prompts: Prompts) -> None:
-        _, layer = self.ensure_layers()
+        self.ensure_layers()
         if not self._refuses() and prompts is not self.object.prompts:
-            layer.show(prompts.points, prompts.box, prompts.scribbles)
             self._become(self.current, prompts)
+            self._show_said()
             self._tell_changed()
 
     def _step_together(
         self, step: Callable[[Prompts], Prompts], like: Callable[[Object], bool]
     ) -> None:
         """One step of all that are alike and were found by the model of the current object."""
-        _, layer = self.ensure_layers()
+        self.ensure_layers()
         if self._refuses():
             return
         model = self.object.model
         for number, it in list(self.objects.items()):
             if like(it) and it.model == model and not it.locked:
                 self._become(number, step(it.prompts))
-        prompts = self.object.prompts
-        layer.show(prompts.points, prompts.box, prompts.scribbles)
+        self._show_said()
         self._tell_changed()
 
     def _refuses(self) -> bool:
@@ -123,16 +117,11 @@ class SessionSteps(SessionLayers):
         elif prompts.said in it.answers:
             self.show(object_id, it.answers[prompts.said].prediction)
 
-    def _tell_changed(self) -> None:
-        self.changed.emit()
-        self.prompts_changed.emit()
-
     def _on_edited(self) -> None:
         if self.prompt_layer is not None and self.image is not None:
             prompts = self._saying(points=self.prompt_layer.points())
             if prompts is not self.object.prompts and self._refuses():
-                said = self.object.prompts
-                self.prompt_layer.show(said.points, said.box, said.scribbles)
+                self._show_said()
             elif prompts is not self.object.prompts:
                 self._become(self.current, prompts)
                 self._tell_changed()
