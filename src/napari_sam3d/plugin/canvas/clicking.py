@@ -9,6 +9,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam3d.plugin.canvas.aiming import Aim
+from napari_sam3d.plugin.canvas.marks import hidden_axes
 from napari_sam3d.plugin.canvas.pen import Pen
 from napari_sam3d.plugin.canvas.picking import is_in_memory, pick_for
 from napari_sam3d.plugin.canvas.sight import Sight
@@ -182,8 +183,7 @@ def _voxel(layer: Points, world: Any) -> np.ndarray:
 
 def _axis(event: Any) -> int | None:
     """Across which axis of the volume the slice lies; None where there is no such slice."""
-    shown = {axis - (len(event.position) - 3) for axis in event.dims_displayed}
-    hidden = {0, 1, 2} - shown
+    hidden = hidden_axes(event.dims_displayed, len(event.position))
     return hidden.pop() if len(hidden) == 1 else None
 
 

@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_sam3d.io import fresh_source
+from napari_sam3d.plugin.layers.arrays import level_of
 from napari_sam3d.plugin.layers.convert import layer_grid, source_of
 
 if TYPE_CHECKING:
@@ -183,8 +184,7 @@ _WORDS = {"T": "time", "C": "component"}
 
 
 def _shape(layer: Layer) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(data.shape[: layer.ndim])
+    return tuple(level_of(layer).shape[: layer.ndim])
 
 
 def _with(status: Any, text: str) -> Any:

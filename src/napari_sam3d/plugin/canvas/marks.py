@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -34,11 +34,16 @@ class Cut:
 
 def shown_of(layer: Layer, dims: Dims) -> tuple[bool, Cut | None]:
     """Whether a three-dimensional layer can be seen, and the slice that is, which 3D has not."""
-    hidden = {0, 1, 2} - {axis - (dims.ndim - 3) for axis in dims.displayed}
+    hidden = hidden_axes(dims.displayed, dims.ndim)
     if len(hidden) != 1:
         return not hidden, None
     (axis,) = hidden
     return True, Cut(axis, float(layer.world_to_data(dims.point)[axis]))
+
+
+def hidden_axes(displayed: Iterable[int], ndim: int) -> set[int]:
+    """Axes of a volume, the last three of `ndim`, that are not displayed."""
+    return {0, 1, 2} - {axis - (ndim - 3) for axis in displayed}
 
 
 def box_lines(box: Box, cut: Cut | None = None) -> np.ndarray:

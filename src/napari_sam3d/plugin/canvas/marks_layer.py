@@ -167,36 +167,33 @@ class MarksLayer:
         in_view, cut = shown_of(self._prompts, dims)
         if not in_view:
             return np.empty((0, 2, 3)), np.empty((0, 4))
+        origin, step = np.asarray(self._prompts.data_to_world((0, 0, 0)), float), self._steps()
         box, scribbles = self._said
         dots: dict[bool, list] = {True: [], False: []}
         lines, kinds = [np.empty((0, 2, 3))], [True]
         for shape in (box, *scribbles, self._coming):
             if isinstance(shape, Box):
-                lines.append(self._world(box_lines(shape, cut)))
+                lines.append(origin + box_lines(shape, cut) * step)
                 kinds.append(True)
             elif isinstance(shape, Scribble):
-                lines.append(self._world(stroke_lines(shape.positions_voxel, cut)))
+                lines.append(origin + stroke_lines(shape.positions_voxel, cut) * step)
                 kinds.append(shape.positive)
                 dots[shape.positive].extend(single_voxels(shape.positions_voxel, cut))
         if self._dot is not None:
             dots[self._dot[1]].append(self._dot[0])
         for positive, voxels in dots.items():
-            centers = self._world(np.array(voxels, float).reshape(-1, 3))
+            centers = origin + np.array(voxels, float).reshape(-1, 3) * step
             lines.append(dot_lines(centers, _DOT_PX * pixel))
             kinds.append(positive)
         colors = np.repeat([_COLORS[kind] for kind in kinds], [len(n) for n in lines], axis=0)
         ends = np.concatenate(lines)
         # what reached beyond the image would give napari's sliders more slices
-        low, high = np.sort(self._world(np.array([np.zeros(3), self._last])), axis=0)
+        low, high = np.sort([origin, origin + self._last * step], axis=0)
         ends = np.clip(ends, low, high)
         if cut is None:
             inward = np.where(2 * ends[:, 1, 1] > (low + high)[1], -1, 1)
             ends[:, 1, 1] += _TILT * pixel * inward
         return ends, colors
-
-    def _world(self, voxels: np.ndarray) -> np.ndarray:
-        """Of points in voxels, (..., 3)."""
-        return np.asarray(self._prompts.data_to_world((0, 0, 0)), float) + voxels * self._steps()
 
     def _steps(self) -> np.ndarray:
         """World coordinates that one voxel along each axis takes."""

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_sam3d.plugin.canvas.sight import Ray, Samples, Sight, cross, sample, to_level
+from napari_sam3d.plugin.layers.arrays import level_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -95,8 +96,7 @@ def pick_for(
 
 def is_in_memory(layer: Image | Labels) -> bool:
     """Whether picking is quick enough to be done at each move of the mouse."""
-    data = layer.data[layer.data_level] if layer.multiscale else layer.data
-    return isinstance(data, np.ndarray)
+    return isinstance(level_of(layer, layer.data_level), np.ndarray)
 
 
 def _on_plane(

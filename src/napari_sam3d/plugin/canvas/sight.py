@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam3d.plugin.layers.arrays import level_of
+
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
@@ -80,7 +82,7 @@ def cross(layer: Image | Labels, sight: Sight) -> Ray | None:
 
     None where it misses the layer, or the layer is not three-dimensional in this view.
     """
-    shape = _array(layer, 0).shape
+    shape = level_of(layer).shape
     axes = tuple(axis - (len(sight.position) - layer.ndim) for axis in sight.displayed)
     if min(axes) < 0:
         return None
@@ -147,7 +149,7 @@ def sample(layer: Image | Labels, level: int, ray: Ray, linear: bool) -> Samples
     linear
         Whether to interpolate; else the nearest voxel is taken.
     """
-    data = _array(layer, level)
+    data = level_of(layer, level)
     near, far = (to_level(layer, level, end) for end in (ray.near, ray.far))
     length = float(np.linalg.norm(far - near))
     count = math.ceil(length / _STEP) + 1
@@ -178,10 +180,6 @@ def to_level(layer: Image | Labels, level: int, voxel: np.ndarray) -> np.ndarray
     if not level:
         return voxel
     return (voxel + 0.5) / layer.downsample_factors[level] - 0.5
-
-
-def _array(layer: Image | Labels, level: int) -> Any:
-    return layer.data[level] if layer.multiscale else layer.data
 
 
 def _take(data: Any, index: np.ndarray) -> np.ndarray:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
 
 
 class Blocks:
@@ -69,6 +72,11 @@ def as_array(data: Any, step: tuple[int, ...] = ()) -> Any:
     if all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
         return Blocks(data, step)
     return as_array(np.asarray(data), step)
+
+
+def level_of(layer: Image | Labels, level: int = 0) -> Any:
+    """The array of a layer; of a multiscale one this level, the finest by default."""
+    return layer.data[level] if layer.multiscale else layer.data
 
 
 def _first(size: Any) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from napari_sam3d.io import NiftiSource, is_labels, nifti_stem
 from napari_sam3d.io.checks import is_large
 from napari_sam3d.io.write import label_dtype
-from napari_sam3d.plugin.layers.arrays import as_array
+from napari_sam3d.plugin.layers.arrays import as_array, level_of
 from napari_sam3d.plugin.layers.placing import transform
 from napari_sam3d.volume import Grid, Volume
 
@@ -169,7 +169,11 @@ def volume_from_layer(layer: Image | Labels, step: tuple[int, ...] = ()) -> Volu
 def _mixes(layer: Image | Labels, leading: int) -> bool:
     """Whether a place in space depends on the first axes."""
     inner, outer = slice(leading, layer.ndim), slice(0, leading)
-    matrices = layer.rotate, _shear(np.asarray(layer.shear, float)), layer.affine.affine_matrix
+    matrices = (
+        layer.rotate,
+        shear_matrix(np.asarray(layer.shear, float)),
+        layer.affine.affine_matrix,
+    )
     return any(np.any(it[outer, inner]) or np.any(it[inner, outer]) for it in matrices)
 
 
@@ -216,7 +220,7 @@ def layer_grid(layer: Image | Labels) -> Grid:
     ValueError
         When it has fewer axes, or is rotated or sheared.
     """
-    shape = np.shape(layer.data[0] if layer.multiscale else layer.data)[: layer.ndim]
+    shape = np.shape(level_of(layer))[: layer.ndim]
     if len(shape) < 3:
         raise ValueError(f"{layer.name} has {len(shape)} dimensions; three are needed.")
     return _grid(shape[-3:], transform(layer), layer.name)
@@ -233,7 +237,7 @@ def source_of(meta: Mapping[str, Any]) -> NiftiSource | None:
 def _grid(shape: Sequence[int], meta: Mapping[str, Any], name: str) -> Grid:
     """Grid by scale and translation; ValueError when the layer is turned or sheared."""
     scale, shift = _of(meta, "scale", np.ones(3)), _of(meta, "translate", np.zeros(3))
-    inner = _of(meta, "rotate", np.eye(3)) @ _shear(_of(meta, "shear", np.zeros(3)))
+    inner = _of(meta, "rotate", np.eye(3)) @ shear_matrix(_of(meta, "shear", np.zeros(3)))
     outer = _of(meta, "affine", np.eye(4))
     affine = np.eye(4)
     affine[:3, :3] = outer[:3, :3] @ inner @ np.diag(scale)
@@ -253,7 +257,7 @@ def _of(meta: Mapping[str, Any], key: str, default: np.ndarray) -> np.ndarray:
     return default if value is None else np.asarray(value, float)
 
 
-def _shear(values: np.ndarray) -> np.ndarray:
+def shear_matrix(values: np.ndarray) -> np.ndarray:
     """napari's shear: a matrix, or its upper triangle row by row."""
     if values.ndim == 2:
         return values

@@ -11,7 +11,12 @@ from napari.layers import Image, Labels, Layer
 
 from napari_sam3d.io import NiftiSource
 from napari_sam3d.plugin.layers.arrays import as_array
-from napari_sam3d.plugin.layers.convert import METADATA, source_of, volume_from_layer_data
+from napari_sam3d.plugin.layers.convert import (
+    METADATA,
+    shear_matrix,
+    source_of,
+    volume_from_layer_data,
+)
 from napari_sam3d.volume import Volume
 
 _GEOMETRY = (
@@ -39,7 +44,7 @@ def place_of(data: Any, meta: Mapping[str, Any]) -> Volume:
     shown = data[..., 0] if meta.get("rgb") else data
     extra = len(np.shape(shown)) - 3
     if extra > 0:
-        meta = _last_three(meta, extra + 3)
+        meta = _last_three(meta)
         shown = as_array(shown, (0,) * extra)
     return volume_from_layer_data(shown, meta)
 
@@ -104,8 +109,8 @@ def _geometry(source: NiftiSource) -> bytes:
     return b"".join([repr(source.stored_shape).encode(), *parts])
 
 
-def _last_three(meta: Mapping[str, Any], ndim: int) -> dict[str, Any]:
-    """Settings of a layer with `ndim` axes, for the last three of them alone."""
+def _last_three(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a layer for the last three of its axes alone."""
     part = dict(meta)
     for key, size in (("scale", 3), ("translate", 3), ("units", 3), ("affine", 4)):
         if part.get(key) is not None:
@@ -115,9 +120,5 @@ def _last_three(meta: Mapping[str, Any], ndim: int) -> dict[str, Any]:
         value = part.get(key)
         if value is not None:
             value = np.asarray(value, float)
-            if value.ndim == 1 and key == "shear":
-                matrix = np.eye(ndim)
-                matrix[np.triu_indices(ndim, 1)] = value
-                value = matrix
-            part[key] = value[-3:, -3:]
+            part[key] = (shear_matrix(value) if key == "shear" else value)[-3:, -3:]
     return part

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
+from napari_sam3d.plugin.layers.arrays import level_of
 from napari_sam3d.plugin.layers.convert import volume_from_layer
 from napari_sam3d.volume import Volume
 
@@ -121,8 +122,7 @@ def step_of(viewer: ViewerModel, image: Image) -> tuple[int, ...]:
             "axes until its last three are displayed."
         )
     step = np.rint(image.world_to_data(dims.point)[:leading]).astype(int)
-    data = image.data[0] if image.multiscale else image.data
-    if (step < 0).any() or (step >= data.shape[:leading]).any():
+    if (step < 0).any() or (step >= level_of(image).shape[:leading]).any():
         raise ValueError(f"{image.name} has nothing at this step: move the slider back.")
     return tuple(step.tolist())
 

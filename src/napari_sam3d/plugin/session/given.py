@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam3d.plugin.layers.arrays import level_of
 from napari_sam3d.plugin.layers.voxels import box_of
 from napari_sam3d.plugin.session.mask_layer import same_place
 from napari_sam3d.plugin.session.names import titles_of
@@ -39,7 +40,7 @@ def given(layer: Labels, label_id: int, image: Image, volume: Volume) -> Found:
         raise ValueError(
             f"{layer.name} does not have the voxels of {image.name}: choose a mask of this image."
         )
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = level_of(layer)
     window = box_of(data, label_id) if label_id else None
     if window is None:
         raise ValueError(
