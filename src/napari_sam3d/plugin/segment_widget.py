@@ -94,7 +94,11 @@ class SegmentWidget(QWidget):
                 ("", tools.depth),
             ]
         )
-        column = Column([self.keeper.bar, self.guide, self.controls, *self.sections.in_order])
+        self._guest = QVBoxLayout()
+        top = QWidget()
+        top.setLayout(self._guest)
+        self._guest.setContentsMargins(0, 0, 0, 0)
+        column = Column([top, self.keeper.bar, self.guide, self.controls, *self.sections.in_order])
         self.cursor = QLabel()
         self.cursor.setWordWrap(True)  # in a narrow dock it takes two lines
         self.cursor.setToolTip("Where the cursor is in the patient, and in the file")
@@ -108,6 +112,10 @@ class SegmentWidget(QWidget):
     def set_value(self, settings: InferenceSettings) -> None:
         """Use other settings; ValueError for a model that does not exist."""
         self.model.set_value(settings)
+
+    def host(self, widget: QWidget) -> None:
+        """Show something of another dock above everything, until it is taken away again."""
+        self._guest.addWidget(widget)
 
     def teardown(self) -> None:
         """Stop the thread, and take everything but the masks out of the viewer."""

@@ -63,7 +63,7 @@ class ImageChoice(QObject):
         errors = []
         for image in sorted(self._images(), key=lambda layer: layer != active):
             try:
-                self._set(image)
+                self.choose(image)
                 return
             except ValueError as error:
                 errors.append(str(error))
@@ -71,6 +71,12 @@ class ImageChoice(QObject):
             complain(errors[0])
         else:
             self.said.emit(NONE)
+
+    def choose(self, image: Image | None) -> None:
+        """Work on this image, or on none; ValueError with a sentence when it cannot be used."""
+        self._session.set_image(image)
+        self.refresh()
+        self.taken.emit()
 
     def refresh(self) -> None:
         """Offer the images that there are, and show the session's."""
@@ -94,15 +100,10 @@ class ImageChoice(QObject):
 
     def _on_chosen(self, image: Image | None) -> None:
         try:
-            self._set(image)
+            self.choose(image)
         except ValueError as error:
             self.refused.emit(str(error))
             self.refresh()
-
-    def _set(self, image: Image | None) -> None:
-        self._session.set_image(image)
-        self.refresh()
-        self.taken.emit()
 
 
 def _layer_events(viewer: ViewerModel) -> tuple:

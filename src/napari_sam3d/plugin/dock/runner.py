@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.plugin.dock.activity import Activity
+from napari_sam3d.plugin.dock.found_words import what_was_found, what_was_proposed
 from napari_sam3d.plugin.session.availability import (
     can_answer,
     is_automatic,
@@ -26,6 +27,7 @@ from napari_sam3d.settings import AFTER_THE_NETWORK, InferenceSettings
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
+    from napari_sam3d.engine.proposing import Proposal
     from napari_sam3d.plugin.thread.loading import Load
 
 _SETTLE_MS = 50
@@ -33,8 +35,6 @@ _SETTLE_MS = 50
 _WARM_MS = 500
 """Until a model is loaded ahead: the first frame of new layers and the libraries of torch would
 wait for each other."""
-_NAMED = 4
-"""Classes named in the status line; the list of objects has them all."""
 _CLICK = "Click on the object, in a slice or in the 3D view."
 
 
@@ -56,6 +56,8 @@ class Runner(QObject):
     refused = Signal(str)
     """A sentence that must not be missed: something failed."""
     busy_changed = Signal(bool)
+    proposed = Signal()
+    """The classes of an adapter were looked for, and what was found is there."""
     progressed = Signal(object)
     """The share that is done, 0 to 1; None when nobody knows."""
 
@@ -91,6 +93,12 @@ class Runner(QObject):
         self.worker.computing.connect(self._on_computing)
         self.worker.progressed.connect(self._on_progressed)
         self.worker.found.connect(self._on_found)
+        self.worker.proposed.connect(self._on_proposed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is on its way, or about to be asked for."""
+        return self._request is not None or (self.auto and self._session.pending() is not None)
 
     def set_settings(self, settings: InferenceSettings) -> None:
         """Ask for the current object again, with these.
@@ -117,13 +125,14 @@ class Runner(QObject):
 
     def _load_ahead(self) -> None:
         spec = model_spec(self._settings.model)
-        if self._request is None and is_ready(spec) and not obstacle(spec):
+        if self._request is None and is_ready(spec):
             self.worker.warm(self._settings)
 
     def run(self) -> None:
         """Ask for the current object, although it may have its answer; ValueError if it cannot.
 
-        A model that needs no clicks is asked for all that it knows.
+        A model that needs no clicks is asked for all that it knows, and one with an adapter for
+        the classes of that when nothing was said yet.
         """
         self._session.require_image()
         spec = model_spec(self._settings.model)
@@ -134,10 +143,27 @@ class Runner(QObject):
             if self._request is None:
                 self._submit(request_all(self._session))
             return
+        if self._settings.adapter and not self._session.object.prompts.begun:
+            self.propose()
+            return
         self._session.require_point()
         if self._request is None:
             self._session.forget_answers()
         self._ask(forced=True)
+
+    def propose(self) -> None:
+        """Ask for the classes of the adapter where they are to be expected, without a click.
+
+        ValueError with a sentence when there is no image or no adapter, or all is there already.
+        """
+        self._session.require_image()
+        spec = model_spec(self._settings.model)
+        if sentence := obstacle(spec):
+            raise ValueError(sentence)
+        if not self._settings.adapter:
+            raise ValueError("Choose an adapter first: it knows what to look for.")
+        if self._request is None:
+            self._submit(request_all(self._session))
 
     def cancel(self) -> None:
         """Give up the request under way; it is not asked again by itself."""
@@ -261,7 +287,16 @@ class Runner(QObject):
         if request is not None:
             here = add_found(self._session, request, found)
             classes = model_spec(request.model).classes
-            self.said.emit(_what_was_found(tuple(here.values()), found, classes, seconds))
+            self.said.emit(what_was_found(tuple(here.values()), found, classes, seconds))
+        self._ask()
+
+    def _on_proposed(self, number: int, proposals: tuple[Proposal, ...], seconds: float) -> None:
+        request = self._rest()
+        if request is not None:
+            found = tuple(it.found for it in proposals if it.found is not None)
+            here = add_found(self._session, request, found)
+            self.said.emit(what_was_proposed(tuple(here.values()), proposals, seconds))
+            self.proposed.emit()
         self._ask()
 
     def _on_predicted(self, number: int, prediction: Prediction) -> None:
@@ -286,18 +321,3 @@ class Runner(QObject):
         if request is not None:
             self._session.settle(request)
         self.refused.emit(sentence)
-
-
-def _what_was_found(
-    here: tuple[Found, ...], found: tuple[Found, ...], classes: tuple[str, ...], seconds: float
-) -> str:
-    """The sentence about a segmentation without clicks."""
-    took = f"in {seconds:.1f} s"
-    if not found:
-        return f"The model found none of its {len(classes)} classes {took}."
-    covered = len(found) - len(here)
-    named = ", ".join(it.name for it in here[:_NAMED]) + ", ..." * (len(here) > _NAMED)
-    text = f"Found {len(here)} of {len(classes)} {took}: {named}." if here else ""
-    if covered:
-        text += f" {covered} more lie on objects that are there already."
-    return text.strip()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 
-from napari_sam3d.plugin.layers.convert import METADATA
+from napari_sam3d.plugin.layers.convert import METADATA, source_of
 from napari_sam3d.plugin.layers.placing import transform
 from napari_sam3d.plugin.layers.voxels import widened
 from napari_sam3d.plugin.session.frames import STEP, step_title
@@ -80,6 +80,9 @@ def labels_with_objects(
         kept = layer.metadata.get(OBJECTS) if isinstance(layer, Labels) else None
         if kept is None or layer.metadata.get(STEP, ()) != volume.step:
             continue
+        of, on = (source_of({"metadata": it.metadata}) for it in (layer, image))
+        if of is not None and on is not None and of.path != on.path:
+            continue  # another volume of the same size
         # a step is come back to, also before there is an object
         if (kept or volume.step) and same_place(layer, image, volume):
             return layer, kept
