@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from napari_sam3d.engine.training import Event, RunFolder
-    from napari_sam3d.labelled import Labelled
+    from napari_sam3d.labelled import Labelled, Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,11 @@ class Train:
 
     def run(self) -> None:
         """Read the pairs and tune; ValueError when it failed on the way."""
+        from napari_sam3d.engine.training.ranks import follows
+
+        if follows():
+            self._follow()
+            return
         from napari_sam3d.cli.preparing import prepared, rehearsed
         from napari_sam3d.engine.training import RunFolder
         from napari_sam3d.io.pairs import find_pairs, read_pair
@@ -77,6 +82,19 @@ class Train:
             if not self.quiet:
                 print("Saved; --resume goes on from there.", file=sys.stderr)
             raise KeyboardInterrupt
+
+    def _follow(self) -> None:
+        """What all processes but the first do, where torchrun has started several."""
+        from napari_sam3d.engine.training.following import follow
+        from napari_sam3d.engine.training.preflight import labelled, mend_all
+        from napari_sam3d.io.pairs import find_pairs, read_pair
+
+        def read() -> Sequence[Labelled]:
+            pairs: Sequence[Pair] = [read_pair(files) for files in find_pairs(self.pairs)]
+            return labelled(mend_all(pairs)[0] if self.fix else pairs)
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one decides
+        follow(read)
 
     def _settings(self, folder: RunFolder) -> TrainSettings:
         """Those of the command line, or of the run that goes on."""

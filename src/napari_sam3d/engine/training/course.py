@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from napari_sam3d.engine.adapters import save_adapter
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapter_file
 from napari_sam3d.engine.predictor import predictor_of
-from napari_sam3d.engine.training.cases import OPTIMISTIC, objects_of, sizes_mm, split
+from napari_sam3d.engine.training.cases import OPTIMISTIC, split
 from napari_sam3d.engine.training.curve import draw_curve
+from napari_sam3d.engine.training.distributed import Begin, Team
 from napari_sam3d.engine.training.events import (
     Event,
     Failed,
@@ -33,7 +34,7 @@ from napari_sam3d.engine.training.events import (
     Validated,
     Warned,
 )
-from napari_sam3d.engine.training.kinds import lessons_of
+from napari_sam3d.engine.training.kinds import lessons_of, spec_for
 from napari_sam3d.engine.training.priors import priors_of
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.report import (
@@ -74,6 +75,8 @@ class Course:
         As for `train`.
     load
         Brings the network.
+    team
+        The processes of which this is the first.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Course:
         folder: RunFolder,
         resume: bool,
         load: Callable[[TrainSettings], Base],
+        team: Team | None = None,
     ) -> None:
         self._settings, self._folder = settings, folder
         self._split = split(cases, settings.seed)
@@ -96,12 +100,9 @@ class Course:
         state = folder.read_state() if resume else None
         self._base = load(settings)
         recipe = recipe_of(self._base.spec)
-        self._spec = self._base.spec
-        if self._spec.way == "following":  # whose patches are of any size
-            objects = [it for case in self._split.train for it in objects_of(case)]
-            self._spec = replace(self._spec, object_mm=sizes_mm(objects))
+        self._spec = spec_for(self._base.spec, self._split)
         self._lessons = lessons_of(self._base.model, self._spec, self._split, settings)
-        self._tuner = Tuner(self._base.model, self._lessons, settings, recipe)
+        self._tuner = Tuner(self._base.model, self._lessons, settings, recipe, team)
         self._step, self._looked, self._stale = 0, 0, 0
         self._before: Scores = ()
         self._after: Scores = ()
@@ -117,6 +118,8 @@ class Course:
             )
         if not resume:
             folder.begin(config)
+        if team is not None:
+            team.tell(Begin(settings, tuple(case.name for case in cases), state))
         self._begun = self._step
         self._whole = True  # no step was interrupted
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.adapters import base_sum, load_tuned
 from napari_sam3d.engine.fetch import Progress
 from napari_sam3d.engine.training.course import Base, Broken, Course
+from napari_sam3d.engine.training.distributed import Team
 from napari_sam3d.engine.training.events import (
     Event,
 )
@@ -48,6 +50,8 @@ def train(
 ) -> Generator[Event, None, None]:
     """Tune a model on labelled volumes; nothing happens until the first event is asked for.
 
+    Under torchrun this is for the first process, `following.follow` for the others.
+
     Closing the generator saves: the run can be resumed, and what was best, when it was better than
     the model before, is an adapter that can be chosen.
 
@@ -74,7 +78,19 @@ def train(
     ValueError, OSError
         With one sentence before `Started`, when something is wrong with the input.
     """
-    training = Course(settings, cases, folder, resume, load)
+    team = Team.of_processes()
+    if team is None:
+        yield from _events(Course(settings, cases, folder, resume, load), settings)
+        return
+    try:
+        own = _on_device_of(team, load)
+        yield from _events(Course(settings, cases, folder, resume, own, team), settings)
+    finally:
+        team.leave()
+
+
+def _events(training: Course, settings: TrainSettings) -> Generator[Event, None, None]:
+    """All events, whatever happens."""
     try:
         yield from training.run()
     except (GeneratorExit, KeyboardInterrupt):
@@ -88,6 +104,12 @@ def train(
         yield training.fail(sentence)
     finally:
         training.free()
+
+
+def _on_device_of(
+    team: Team, load: Callable[[TrainSettings], Base]
+) -> Callable[[TrainSettings], Base]:
+    return lambda settings: load(replace(settings, device=team.device(settings.device)))
 
 
 def _sentence(error: Exception, settings: TrainSettings) -> str | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_sam3d.engine.adapters import adapter_tensors, put_tensors
 from napari_sam3d.engine.devices import autocast, choose_precision
 from napari_sam3d.engine.models.base import PromptableModel, recompute
+from napari_sam3d.engine.training.distributed import Team
 from napari_sam3d.engine.training.lessons import Lessons
 from napari_sam3d.engine.training.recipes import Recipe
 from napari_sam3d.engine.training.run_folder import CHANGED
@@ -36,6 +37,8 @@ class Tuner:
         What it learns from.
     settings, recipe
         What the user wants, and what suits the network.
+    team
+        The processes that tune it together.
     """
 
     def __init__(
@@ -44,8 +47,9 @@ class Tuner:
         lessons: Lessons,
         settings: TrainSettings,
         recipe: Recipe,
+        team: Team | None = None,
     ) -> None:
-        self.model, self._lessons, self._settings = model, lessons, settings
+        self.model, self._lessons, self._settings, self._team = model, lessons, settings, team
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(model.is_adapter(name))
         recompute(model, settings.checkpointing)
@@ -74,17 +78,38 @@ class Tuner:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
-        total, count = 0.0, self._settings.accumulate
-        for sample in range(count):
-            loss = self._backward(np.random.default_rng([self._settings.seed, step, sample]), count)
-            total += loss / count
-            if not math.isfinite(total):
-                return total, rate
+        total = self._gradients(step) if self._team is None else self._together(step, self._team)
+        if not math.isfinite(total):
+            return total, rate
         self._scaler.unscale_(self._optimiser)
         torch.nn.utils.clip_grad_norm_(self._tuned, _NORM)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         return total, rate
+
+    def _gradients(self, step: int, first: int = 0) -> float:
+        """The mean loss on samples of a step, from the given number on, and its gradients."""
+        total, count = 0.0, self._settings.accumulate
+        for sample in range(first, first + count):
+            rng = np.random.default_rng([self._settings.seed, step, sample])
+            total += self._backward(rng, count) / count
+            if not math.isfinite(total):
+                break
+        return total
+
+    def _together(self, step: int, team: Team) -> float:
+        """The same over all processes."""
+        if team.leads:
+            team.tell(step)
+        loss, problem = 0.0, None
+        try:
+            loss = self._gradients(step, team.rank * self._settings.accumulate)
+        except BaseException as error:  # the others have to know
+            problem = error
+        total = team.agree(loss, problem)
+        if math.isfinite(total):
+            team.average(self._tuned)
+        return total
 
     def _backward(self, rng: np.random.Generator, count: int) -> float:
         """The loss on a sample; adds its gradients, one of so many samples, when it is a number."""
