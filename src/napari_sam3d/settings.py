@@ -49,23 +49,29 @@ class TrainSettings:
     """How long: 100, 400 or 2000 steps."""
     steps: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
     """Number of steps; 0 takes that of the effort."""
-    rate: float = field(default=0.0, metadata={"min": 0.0, "max": 1.0})
+    rate: float = field(
+        default=0.0, metadata={"min": 0.0, "max": 1.0, "step": 0.0001, "label": "Learning rate"}
+    )
     """Learning rate; 0 takes the one that suits the model."""
     schedule: str = field(default="cosine", metadata={"choices": ("cosine", "linear")})
     """How the learning rate falls, after a short rise, to a hundredth."""
-    accumulate: int = field(default=2, metadata={"min": 1, "max": 64})
+    accumulate: int = field(default=2, metadata={"min": 1, "max": 64, "label": "Patches per step"})
     """Patches that make up a step."""
-    clicks: int = field(default=5, metadata={"min": 1, "max": 20})
+    clicks: int = field(default=5, metadata={"min": 1, "max": 20, "label": "Most clicks"})
     """Most clicks on a patch."""
-    background: float = field(default=-1.0, metadata={"min": -1.0, "max": 0.9})
+    background: float = field(
+        default=-1.0, metadata={"min": -1.0, "max": 0.9, "step": 0.05, "label": "Background only"}
+    )
     """Share of patches without the object; -1 takes what suits the model."""
-    augment: bool = True
+    augment: bool = field(default=True, metadata={"label": "Vary patches at random"})
     """Mirror patches left to right and vary their contrast."""
-    validate_every: int = field(default=50, metadata={"min": 1, "max": 100_000})
+    validate_every: int = field(
+        default=50, metadata={"min": 1, "max": 100_000, "label": "Steps between looks"}
+    )
     """Steps from one look at the held-out volumes to the next."""
-    patience: int = field(default=6, metadata={"min": 0, "max": 1000})
+    patience: int = field(default=6, metadata={"min": 0, "max": 1000, "label": "Looks to wait"})
     """Looks without a gain after which tuning ends; 0 never ends it early."""
-    objects: int = field(default=5, metadata={"min": 1, "max": 1000})
+    objects: int = field(default=5, metadata={"min": 1, "max": 1000, "label": "Objects looked at"})
     """Most objects of a held-out volume that are looked at."""
     device: str = "auto"
     """Where the network runs: auto, cpu, mps, cuda or cuda:N."""

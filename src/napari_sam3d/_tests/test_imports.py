@@ -44,10 +44,11 @@ def test_the_engine_opens_no_window_and_loads_only_what_a_click_needs():
 
 
 @pytest.mark.parametrize(
-    "module", ["files.reader", "files.writer", "files.sample_data", "segment_widget"]
+    "module",
+    ["files.reader", "files.writer", "files.sample_data", "segment_widget", "train_widget"],
 )
 def test_the_plugin_starts_without_torch(module):
-    assert loaded_by(f"import napari_sam3d.plugin.{module}", *SLOW) == ""
+    assert loaded_by(f"import napari_sam3d.plugin.{module}", *SLOW, "pyqtgraph") == ""
 
 
 def test_the_list_of_models_needs_no_network_library():

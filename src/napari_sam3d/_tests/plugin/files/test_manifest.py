@@ -13,6 +13,7 @@ from npe2 import PluginManifest
 
 from napari_sam3d._tests.plugin.conftest import MANIFEST
 from napari_sam3d.plugin.segment_widget import SegmentWidget
+from napari_sam3d.plugin.train_widget import TrainWidget
 
 
 def test_it_is_valid(manifest: PluginManifest) -> None:
@@ -42,9 +43,12 @@ def test_menus_are_ones_that_napari_shows(manifest: PluginManifest) -> None:
     assert set(manifest.contributions.menus) <= {str(it) for it in MenuId.contributables()}
 
 
-def test_the_dock_is_under_layers_segment_and_files_under_file(manifest: PluginManifest) -> None:
+def test_docks_are_under_layers_segment_and_files_under_file(manifest: PluginManifest) -> None:
     menus = manifest.contributions.menus
-    assert [it.command for it in menus["napari/layers/segment"]] == ["napari-sam3d.segment"]
+    assert [it.command for it in menus["napari/layers/segment"]] == [
+        "napari-sam3d.segment",
+        "napari-sam3d.train",
+    ]
     assert {"napari-sam3d.open_nifti", "napari-sam3d.save_masks"} <= {
         it.command for it in menus["napari/file/io_utilities"]
     }
@@ -54,7 +58,7 @@ def test_the_palette_has_what_needs_no_arguments(manifest: PluginManifest) -> No
     """napari puts every command there that is not switched off."""
     offered = {it.id for it in manifest.contributions.commands if it.enablement != "False"}
     hidden = {it.id for it in manifest.contributions.commands} - offered
-    assert {"napari-sam3d.segment", "napari-sam3d.open_nifti"} <= offered
+    assert {"napari-sam3d.segment", "napari-sam3d.train", "napari-sam3d.open_nifti"} <= offered
     assert {it.command for it in manifest.contributions.readers} <= hidden
     assert {it.command for it in manifest.contributions.writers} <= hidden
     titles = [it.title for it in manifest.contributions.commands]
@@ -78,17 +82,25 @@ def entry(menu: Any, *titles: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "titles", [("layers", "Segment", "Segment (SAM 3D)"), ("plugins", "Segment (SAM 3D)")]
+    ("titles", "kind"),
+    [
+        (("layers", "Segment", "Segment (SAM 3D)"), SegmentWidget),
+        (("plugins", "SAM 3D", "Segment"), SegmentWidget),
+        (("layers", "Segment", "Train (SAM 3D)"), TrainWidget),
+        (("plugins", "SAM 3D", "Train"), TrainWidget),
+    ],
 )
-def test_a_click_in_the_menus_opens_the_dock(real_viewer, npe2pm, manifest, qtbot, titles) -> None:
+def test_a_click_in_the_menus_opens_a_dock(
+    real_viewer, npe2pm, manifest, qtbot, titles, kind
+) -> None:
     npe2pm.register(manifest)
     viewer = real_viewer(show=True)
     entry(getattr(viewer.window, f"{titles[0]}_menu"), *titles[1:]).trigger()
     (widget,) = viewer.window.dock_widgets.values()
-    assert isinstance(widget, SegmentWidget)
+    assert isinstance(widget, kind)
     qtbot.waitUntil(widget.isVisible)
     viewer.window.remove_dock_widget(widget)
-    assert widget.runner.worker.wait(5)
+    assert kind is TrainWidget or widget.runner.worker.wait(5)
 
 
 def test_the_dock_opens_by_name(real_viewer, npe2pm, manifest, qtbot) -> None:
