@@ -140,8 +140,7 @@ class Runner(QObject):
         if sentence:
             raise ValueError(sentence)
         if is_automatic(spec) and not can_answer(spec, self._session.object.prompts):
-            if self._request is None:
-                self._submit(request_all(self._session))
+            self._find_all()
             return
         if self._settings.adapter and not self._session.object.prompts.begun:
             self.propose()
@@ -162,6 +161,12 @@ class Runner(QObject):
             raise ValueError(sentence)
         if not self._settings.adapter:
             raise ValueError("Choose an adapter first: it knows what to look for.")
+        self._find_all()
+
+    def _find_all(self) -> None:
+        request = self._request
+        if request is not None and request.volume is not self._session.volume:
+            self._drop()  # of an image that was left a moment ago
         if self._request is None:
             self._submit(request_all(self._session))
 

@@ -117,9 +117,11 @@ class NextCase(QWidget):
             self._show()
 
     def set_adapter(self, name: str) -> None:
-        """Propose with this adapter, such as the one that was just made."""
+        """Propose with this adapter, such as the one that was just made, when there is one."""
         self._show_adapters()
-        self.adapter.setCurrentIndex(max(0, self.adapter.findData(name)))
+        at = self.adapter.findData(name)
+        if at >= 0:
+            self.adapter.setCurrentIndex(at)
 
     def teardown(self) -> None:
         """Leave the viewer alone; what is open stays, to be saved by hand."""

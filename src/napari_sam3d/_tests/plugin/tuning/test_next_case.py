@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QEvent
 
 from napari_sam3d._tests.plugin.conftest import ball
 from napari_sam3d._tests.test_cli_adapters import write
@@ -103,7 +104,8 @@ def case(qtbot, loader, pairs, folder, monkeypatch):
     it.set_folder(folder)
     yield it
     it.teardown()
-    dock.teardown()
+    if dock._open:
+        dock.teardown()
 
 
 def opened(case: NextCase, qtbot) -> SegmentWidget:
@@ -181,6 +183,38 @@ def test_what_was_closed_without_labels_is_offered_again(case, qtbot, monkeypatc
     qtbot.waitUntil(lambda: not dock.keeper.bar.isHidden())
     dock.keeper.bar.resume.click()
     assert np.sum(dock.session.labels.data == 1) > 50
+
+
+def test_a_mask_that_comes_too_late_hinders_nothing(case, qtbot, loader, pairs, monkeypatch):
+    monkeypatch.setattr(questions, "allow", lambda *_: True)
+    dock = opened(case, qtbot)
+    loader.predictor.go.clear()
+    loader.predictor.started.clear()
+    dock.session.select(1)
+    dock.session.prompt_layer.add(HEAD)
+    case.buttons.add.click()
+    assert "still being computed" in case.refusals[-1] and pairs.pairs == []
+    qtbot.waitUntil(loader.predictor.started.is_set)
+    case.buttons.skip.click()
+    assert case.case.name == "b"
+    loader.predictor.go.set()
+    qtbot.waitUntil(lambda: len(dock.session.used()) == 2)
+    assert all(it.untouched for it in dock.session.objects.values())
+
+
+def test_a_dock_that_was_closed_is_not_needed_to_add(case, qtbot, loader, pairs):
+    dock = opened(case, qtbot)
+    other = SegmentWidget(case._viewer, loader)
+    qtbot.addWidget(other)
+    case._open_dock = lambda _: other
+    dock.setParent(None)
+    dock.event(QEvent(QEvent.Type.ParentChange))
+    case.buttons.add.click()
+    assert case.refusals == [] and pairs.pairs[0].names == {2: "head", 5: "neck"}
+    opened(case, qtbot)
+    assert case.case.dock is other and case.case.name == "b"
+    assert len(case._viewer.layers) <= 4
+    other.teardown()
 
 
 def test_names_of_the_training_set_decide_about_values(case, qtbot, pairs, folder):
