@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +12,7 @@ from napari_sam3d.volume import Point3
 _FEWEST = 0.5  # share of the training cases that have a class
 _ONE = 1.5  # parts that a class has at most, on average
 _ANYWHERE = 0.2  # spread of the place across the volume; 0.29 is that of any place
+_OTHER = 2.5  # edge over edge from which on a volume shows something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class ClassPrior:
     brightness: float
     """Share of the volume that is darker than it, on average over its voxels."""
     brightness_spread: float
+    extent_mm: Point3 | None = None
+    """Edges of the volumes, on average; None where that was not told."""
 
 
 def unlikely(prior: ClassPrior) -> str:
@@ -52,6 +55,20 @@ def unlikely(prior: ClassPrior) -> str:
     if max(prior.centre_spread) > _ANYWHERE:
         return f"{prior.name} lay anywhere in the training volumes."
     return ""
+
+
+def unlike(prior: ClassPrior, extent_mm: Sequence[float]) -> str:
+    """Why a class is not looked for in a volume of this extent, in a sentence; empty when it is."""
+    if prior.extent_mm is None:
+        return ""
+    ratios = [there / known for there, known in zip(extent_mm, prior.extent_mm, strict=True)]
+    if max(*ratios, *(1 / it for it in ratios)) <= _OTHER:
+        return ""
+    there, known = (" x ".join(f"{mm:.0f}" for mm in it) for it in (extent_mm, prior.extent_mm))
+    return (
+        f"The image spans {there} mm, the training volumes {known} mm: it is not known where "
+        f"{prior.name} is in it."
+    )
 
 
 def read_prior(said: object) -> ClassPrior:
@@ -70,8 +87,8 @@ def read_prior(said: object) -> ClassPrior:
         if not _KINDS[str(declared.type)](value):
             raise ValueError(declared.name)
         values[declared.name] = tuple(value) if isinstance(value, list) else value
-    if values["cases"] < 1 or min(values["size_mm"]) <= 0:
-        raise ValueError("cases or size_mm")
+    if values["cases"] < 1 or min(*values["size_mm"], *(values["extent_mm"] or ())) <= 0:
+        raise ValueError("cases, size_mm or extent_mm")
     return ClassPrior(**values)
 
 
@@ -84,4 +101,5 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "float": is_number,
     "str": lambda value: isinstance(value, str),
     "Point3": _is_triple,
+    "Point3 | None": lambda value: value is None or _is_triple(value),
 }

@@ -132,6 +132,21 @@ def test_classes_that_cannot_be_expected_are_left_out(change, sentence):
     assert second.found is not None and (second.label, second.name) == (4, "femur")
 
 
+def test_in_a_volume_of_another_extent_nothing_is_looked_for():
+    known = facts(ball("one", 4), ball("two", 5))
+    case = ball("new", 4.5, seed=7)
+    wide = replace(case.volume, grid=Grid.from_spacing(case.volume.grid.shape, (1, 1, 3)))
+    (proposal,) = propose(predictor(), wide, known)
+    assert proposal.found is None
+    assert proposal.reason.startswith(
+        "The image spans 16 x 18 x 60 mm, the training volumes 16 x 18 x 20 mm"
+    )
+    (older,) = propose(
+        predictor(), wide, replace(known, priors=(replace(known.priors[0], extent_mm=None),))
+    )
+    assert "spans" not in older.reason
+
+
 def test_an_adapter_of_older_versions_is_refused():
     known = facts()
     assert "balls does not know where its objects lie" in refusal(known)

@@ -23,6 +23,7 @@ _PART = 0.1  # of the voxels of the largest part, below which a part does not co
 class _Seen:
     """One object: its middle across the volume, its edges, brightness and parts."""
 
+    extent_mm: np.ndarray
     centre: np.ndarray
     size_mm: np.ndarray
     brightness: float
@@ -57,6 +58,7 @@ def _look(it: LabelledObject, ranks: Ranks) -> _Seen:
     counts = cc3d.statistics(cc3d.connected_components(it.mask, connectivity=26))["voxel_counts"]
     sizes = counts[1:]
     return _Seen(
+        grid.extent_mm,
         (middle + 0.5) / np.asarray(grid.shape),
         np.array(it.mask.shape) * np.asarray(grid.spacing),
         float(ranks.of(values.astype(np.float32)).mean()),
@@ -80,6 +82,7 @@ def _prior(label: int, name: str, seen: list[_Seen], of: int) -> ClassPrior:
         size_spread_mm=size_spread,
         brightness=round(float(brightness.mean()), 4),
         brightness_spread=round(float(_deviation(brightness)), 4),
+        extent_mm=_spread([it.extent_mm for it in seen])[0],
     )
 
 

@@ -31,7 +31,7 @@ def test_a_prior_tells_place_size_and_brightness():
     (prior,) = priors_of([case((3, (2, 4, 8), (4, 4, 8)), names={3: "femur"})])
     assert (prior.label, prior.name, prior.cases, prior.of, prior.parts) == (3, "femur", 1, 1, 1)
     assert prior.centre == (0.4, 0.3, 0.3)  # voxels 2 to 5 of 10, 4 to 7 of 20, 8 to 15 of 40
-    assert prior.size_mm == (8, 4, 8)
+    assert prior.size_mm == (8, 4, 8) and prior.extent_mm == (20, 20, 40)
     assert prior.brightness == pytest.approx(1 - 0.5 * 128 / 8000, abs=0.01)
     spreads = prior.centre_spread, prior.size_spread_mm, prior.brightness_spread
     assert spreads == ((0, 0, 0), (0, 0, 0), 0)
@@ -79,7 +79,7 @@ def test_priors_are_the_same_whatever_the_orientation_of_the_file(tmp_path, orde
     (prior,) = priors_of(labelled([read_pair(PairFiles(*paths))]))
     # z toward inferior, y toward posterior, x toward left
     assert prior.centre == tuple(np.round([1 - 13.5 / 16, 1 - 19 / 24, 1 - 15 / 20], 4))
-    assert prior.size_mm == (9, 6, 15)
+    assert prior.size_mm == (9, 6, 15) and prior.extent_mm == (48, 24, 30)
     assert prior.parts == 1 and prior.brightness > 0.9
 
 
@@ -96,6 +96,7 @@ def prior(**other) -> ClassPrior:
         size_spread_mm=(0, 1, 0),
         brightness=0.5,
         brightness_spread=0.1,
+        extent_mm=(10, 20, 30),
     )
     return replace(told, **other)
 
@@ -109,7 +110,7 @@ def test_a_prior_survives_json_and_a_newer_version():
     "change",
     [
         *({"label": "1"}, {"name": 1}, {"centre": [1, 2]}, {"centre": 1}, {"parts": None}),
-        *({"cases": 0}, {"size_mm": [1, 0, 1]}),
+        *({"cases": 0}, {"size_mm": [1, 0, 1]}, {"extent_mm": [1, 1, 0]}, {"extent_mm": 3}),
     ],
 )
 def test_what_is_no_prior_is_refused(change):
