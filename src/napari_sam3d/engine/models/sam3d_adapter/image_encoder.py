@@ -46,7 +46,7 @@ class ImageEncoder(Blocks):
         Channels of the features.
     """
 
-    recomputed = True  # the activations of all blocks would take some 40 GB
+    recomputed = True  # the activations of all blocks take 26 GB, counted
 
     def __init__(
         self,
