@@ -2,8 +2,8 @@
 
 Seeded weights; 3DSAM-adapter begins with a file in SAM's published layout. Plain keeps all
 activations and encodes every patch anew; ours computes the blocks of large encoders twice, and
-keeps the embeddings of an encoder that is frozen. Every row comes from a process of its own. Memory is
-Linux's high-water mark of the whole process. A step is one patch, or one group of five slices.
+keeps the embeddings of an encoder that is frozen. Every row comes from a process of its own. Memory
+is Linux's high-water mark of the whole process. A step is one patch, or one group of five slices.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class ImageEncoder(Blocks):
         Width of the adapters; rank of FacT and the factor it is added with.
     """
 
-    recomputed = True  # the activations of all blocks take 5 GB in vit_b, counted, and several times that in vit_h
+    recomputed = True  # the activations of all blocks take 5 GB in vit_b, counted; more in vit_h
 
     def __init__(
         self,
