@@ -32,6 +32,7 @@ from napari_sam3d.engine.training.checking.contents import (
 from napari_sam3d.engine.training.checking.extents import extent_check
 from napari_sam3d.engine.training.checking.grids import grid_check, placed, resampled, same_grid
 from napari_sam3d.engine.training.checking.intensities import (
+    Values,
     filled,
     intensity_check,
     values_of,
@@ -78,9 +79,9 @@ def preflight(settings: TrainSettings, pairs: Sequence[Pair], name: str | None) 
         yield weights_check(spec)
         yield disk_check(spec)
         yield memory_check(spec, settings)
-    found = [contents_of(pair) for pair in pairs]
+    found: list[Contents] = []
     broken = False
-    for check in _of_pairs(pairs, found, spec):
+    for check in _of_pairs(pairs, spec, found):
         broken |= check.state == PROBLEM
         yield check
     if spec is not None and any(it.edges_mm for it in found):
@@ -122,9 +123,8 @@ def mend_all(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[Check]]:
     done: list[Check] = []
     mended = tuple(pairs)
     while True:
-        found = [contents_of(pair) for pair in mended]
         first: dict[str, Check] = {}
-        for check in _of_pairs(mended, found, None):
+        for check in _of_pairs(mended, None, []):
             if check.state == PROBLEM:
                 first.setdefault(check.pair, check)
         if not first:
@@ -142,8 +142,7 @@ def labelled(pairs: Sequence[Pair]) -> tuple[Labelled, ...]:
     ValueError
         With the sentence of the first problem that is left in a pair.
     """
-    found = [contents_of(pair) for pair in pairs]
-    for check in _of_pairs(pairs, found, None):
+    for check in _of_pairs(pairs, None, []):
         if check.state == PROBLEM:
             raise ValueError(check.sentence)
     return tuple(
@@ -152,20 +151,27 @@ def labelled(pairs: Sequence[Pair]) -> tuple[Labelled, ...]:
 
 
 def _of_pairs(
-    pairs: Sequence[Pair], found: Sequence[Contents], spec: ModelSpec | None
+    pairs: Sequence[Pair], spec: ModelSpec | None, found: list[Contents]
 ) -> Iterator[Check]:
-    """What is to be said of each pair; of several of one name just that."""
+    """What is to be said of each pair; of several of one name just that.
+
+    `found` is filled with what is in the labels of each.
+    """
     yield from _names(pairs)
     names = [pair.name for pair in pairs]
-    values = [values_of(pair) for pair in pairs]
-    for number, (pair, contents) in enumerate(zip(pairs, found, strict=True)):
-        if names.count(pair.name) > 1:  # a button would not know which
-            continue
-        others = values[:number] + values[number + 1 :]
-        yield grid_check(pair)
-        yield empty_check(pair, contents)
-        yield ids_check(pair, contents, spec)
-        yield intensity_check(pair, values[number], others, spec)
+    unlike = [names.count(name) == 1 for name in names]  # else a button would not know which
+    values: list[Values] = []
+    for pair, alone in zip(pairs, unlike, strict=True):  # a volume at a time: each takes a while
+        found.append(contents_of(pair))
+        values.append(values_of(pair))
+        if alone:
+            yield grid_check(pair)
+            yield empty_check(pair, found[-1])
+            yield ids_check(pair, found[-1], spec)
+    for number, (pair, alone) in enumerate(zip(pairs, unlike, strict=True)):
+        if alone:
+            others = values[:number] + values[number + 1 :]
+            yield intensity_check(pair, values[number], others, spec)
 
 
 def _names(pairs: Sequence[Pair]) -> Iterator[Check]:

@@ -14,7 +14,7 @@ import torch
 
 from napari_sam3d._tests.engine.training.small import balls, settings, small_base
 from napari_sam3d.engine.adapters import read_tensors
-from napari_sam3d.engine.training import Failed, RunFolder, Saved, Step, train
+from napari_sam3d.engine.training import Failed, Finished, RunFolder, Saved, Step, train, validation
 from napari_sam3d.engine.training import run_folder as files
 from napari_sam3d.engine.training.tuning import Tuner
 
@@ -70,6 +70,22 @@ def test_what_goes_wrong_in_a_step(monkeypatch, broken, sentence):
     assert sentence in failed.sentence and failed.step == 24
     assert failed.adapter == RunFolder.called("x").best and loadable(failed.adapter)
     assert status()["state"] == "FAILED" and sentence in status()["reason"]
+
+
+def test_full_memory_in_a_look(monkeypatch):
+    clicks_on, looked = validation.clicks_on, []
+
+    def full(predictor, it):
+        looked.append(it.case)
+        return clicks_on(predictor, it) if len(looked) < 3 else out_of_memory()
+
+    monkeypatch.setattr(validation, "clicks_on", full)
+    failed = fails(training())
+    assert "not enough memory to tune compact" in failed.sentence and failed.step == 20
+    assert failed.adapter == RunFolder.called("x").best and loadable(failed.adapter)
+    monkeypatch.setattr(validation, "clicks_on", clicks_on)
+    started, *_, last = training(resume=True)
+    assert started.step == 10 and isinstance(last, Finished)  # from where it was saved
 
 
 def test_a_loss_that_is_no_number_changes_no_tensor():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,18 +14,20 @@ import torch
 from napari_sam3d._tests.engine.training.small import balls, settings, small_base
 from napari_sam3d.engine.adapter_facts import read_facts
 from napari_sam3d.engine.adapters import adapter_tensors, read_tensors
+from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.engine.training import (
     Finished,
     Looking,
     RunFolder,
-    Saved,
     Started,
     Step,
     Validated,
     Warned,
+    cases,
     train,
 )
+from napari_sam3d.engine.training.cases import regions
 
 
 def run(name="x", count=3, resume=False, stop=None, load=small_base, **wanted):
@@ -160,9 +163,38 @@ def test_without_a_gain_it_ends_early():
     assert "ends early" in of(Warned, events)[-1].sentence
 
 
-def test_every_object_that_is_looked_at_gives_others_a_turn():
-    events = run(count=3)
-    assert len(of(Looking, events)) == 3 and len(of(Saved, events)) >= 2
+def test_every_object_that_is_looked_at_gives_others_a_turn_and_is_shown():
+    events = run(count=3, steps=40, validate_every=20, rate=0.5)
+    looks = of(Looking, events)
+    assert [(it.step, it.done, it.total) for it in looks] == [(0, 1, 1), (20, 1, 1), (40, 1, 1)]
+    (held_out,) = events[0].held_out
+    case = next(it for it in balls(3) if it.name == held_out)
+    for look, told in zip(looks, of(Validated, events), strict=True):
+        mask = np.zeros(case.labels.shape, bool)
+        mask[look.found.window] = look.found.mask
+        assert (look.found.volume, look.found.label) == (held_out, 3)
+        assert look.found.dice == pytest.approx(dice(mask, case.labels == 3), abs=1e-4)
+        assert look.found.dice == pytest.approx(told.dice[-1], abs=1e-4)
+
+
+def test_slices_that_are_held_out_are_shown_where_they_are():
+    events = run(count=1, steps=40, validate_every=20, rate=0.5)
+    found, case = of(Looking, events)[-1].found, balls(1)[0]
+    name, first = re.fullmatch(r"(ball 0), slices (\d+) to 15", events[0].held_out[0]).groups()
+    assert found.volume == name and found.window[0].start >= int(first) > 0
+    mask, reference = np.zeros(case.labels.shape, bool), case.labels == 3
+    mask[found.window], reference[: int(first)] = found.mask, False
+    assert found.dice == pytest.approx(dice(mask, reference), abs=1e-4) and found.dice > 0.5
+
+
+def test_labels_are_looked_through_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(cases, "regions", lambda it: looked.append(len(it)) or regions(it))
+    next(train(settings(), balls(3), RunFolder.called("x"), load=small_base))
+    assert len(looked) == 3
+    next(train(settings(), balls(1), RunFolder.called("y"), load=small_base))
+    first, *parts = looked[3:]
+    assert first == 16 and sum(parts) == 16 and len(parts) == 2  # the whole, and both its parts
 
 
 def test_a_resumed_run_is_the_one_that_was_begun():
@@ -174,10 +206,10 @@ def test_a_resumed_run_is_the_one_that_was_begun():
     ):
         with pytest.raises(ValueError, match=sentence):
             run(resume=True, **wanted)
-    cases = balls(3)
-    cases[1].labels[0, 0, 0] = 1
+    changed = balls(3)
+    changed[1].labels[0, 0, 0] = 1
     with pytest.raises(ValueError, match="ball 1 has changed"):
-        list(train(settings(), cases, RunFolder.called("x"), resume=True, load=small_base))
+        list(train(settings(), changed, RunFolder.called("x"), resume=True, load=small_base))
     with pytest.raises(ValueError, match="no run called nothing"):
         run("nothing", resume=True)
 

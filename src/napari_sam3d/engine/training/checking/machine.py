@@ -25,7 +25,7 @@ _TUNED = {"compact": 4.0e6, "sam_med3d": 7.6e6, "sam3d_adapter": 25.5e6, "ma_sam
 """Numbers that are tuned, of each family."""
 _UNKNOWN = 50e6
 _COPIES = 9  # two adapters, one among those to choose, a state of three, the two largest anew
-_WORK_GB = {"compact": 1.0, "sam_med3d": 6.0, "sam3d_adapter": 14.0, "ma_sam": 14.0}
+_WORK_GB = {"compact": 1.0, "sam_med3d": 1.5, "sam3d_adapter": 6.5, "ma_sam": 14.0}
 """Memory of a step, in float32."""
 _MB, _GB = 1e6, 1e9
 
