@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam3d.engine.logits import GIVEN
 from napari_sam3d.plugin.session.hand_blocks import Block
 from napari_sam3d.volume import Grid, Window
 from napari_sam3d.windows import around, moved, shape_of
 
 if TYPE_CHECKING:
     from napari_sam3d.engine.predictor import Prediction
-
-_SURE = 8.0
-"""Logit of a voxel that was set by hand; the engine fills with as much outside of its patch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +179,7 @@ def _saying(
             part.append(slice(touched[0], touched[-1] + 1) if len(touched) else slice(0, 0))
             share = np.moveaxis(np.tensordot(weight[part[-1]], share, (1, axis)), 0, axis)
         here = logits[tuple(part)]
-        here += np.abs(share) * (np.sign(share) * _SURE - here)
+        here += np.abs(share) * (np.sign(share) * GIVEN - here)
     return logits
 
 

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QWidget
 
-from napari_sam3d.engine.places import adapters_folder, runs_folder
+from napari_sam3d.engine.places import adapter_file, runs_folder
 from napari_sam3d.engine.training.events import (
     Event,
     Failed,
@@ -143,10 +143,11 @@ class Running(QObject):
                 self.view.begin(self.record)
                 self.view.preview.begin(event.name, event.held_out)
                 self.begun.emit()
+                self.said.emit(f"Tuning {event.name}; clicks in the Segment dock go first.")
             case Looking() if event.found is not None:
                 self.view.preview.show_found(event.found, event.step)
             case Validated() if event.step:
-                self.said.emit(f"Step {event.step}: {self.record.scores()}.")
+                self.said.emit(self.record.newest())
             case Saved():
                 return
             case Warned():
@@ -210,7 +211,7 @@ class Running(QObject):
             self.over.emit()
 
     def _has_adapter(self) -> bool:
-        return (adapters_folder() / f"{self.name}.safetensors").is_file()
+        return adapter_file(self.name).is_file()
 
     def _find(self, name: str) -> tuple[Volume | None, Image | None]:
         """A volume that it learns from or is judged on, and the layer that shows it."""
