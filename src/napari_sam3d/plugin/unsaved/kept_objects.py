@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -73,16 +73,13 @@ def object_from_json(
     Parameters
     ----------
     value
-        What `object_to_json` made of it, or did before there were boxes and scribbles.
+        What `object_to_json` made of it.
     shape
         Of the volume, which nothing may leave.
     mask_of
         The voxels of one of `starts_of`, by its place there and its window.
     """
-    old = "all_points" in value
-    points = [_point(it, shape) for it in value["all_points" if old else "points"]]
-    if old:
-        return _object_of_points(value, points, shape, mask_of)
+    points = [_point(it, shape) for it in value["points"]]
     boxes = [Box(*(_position(at, shape) for at in corners)) for corners in value["boxes"]]
     scribbles = [_scribble(it, shape) for it in value["scribbles"]]
     starts = [_start(it, n, shape, mask_of) for n, it in enumerate(value["starts"])]
@@ -97,29 +94,6 @@ def object_from_json(
 
     past, future = (tuple(map(state, value[key])) for key in ("past", "future"))
     return _object(value, state(value["said"]), past, future, state(value["settled"]), shape)
-
-
-def _object_of_points(
-    value: dict[str, Any],
-    points: Sequence[Point],
-    shape: Shape3,
-    mask_of: Callable[[int, Window], np.ndarray],
-) -> Object:
-    """As it was kept before there were boxes and scribbles: a state is a list of points."""
-    found = None if value["found"] is None else _start(value["found"], 0, shape, mask_of)
-    past, now, future, settled = (
-        [Said(_chosen(points, numbers)) for numbers in states]
-        for states in (value["past"], [value["points"]], value["future"], [value["settled"]])
-    )
-    steps = [*past, *now, *reversed(future)]
-    if found is not None:  # it came with the first step, and went when all was cleared
-        for n in range(1, len(steps)):
-            if n > 1 and not steps[n].points:
-                break
-            steps[n] = replace(steps[n], start=found)
-    n = len(past)
-    done = settled[0] if settled[0] != now[0] else steps[n]
-    return _object(value, steps[n], tuple(steps[:n]), tuple(steps[:n:-1]), done, shape)
 
 
 def _object(

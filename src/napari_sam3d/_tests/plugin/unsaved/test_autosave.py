@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -290,61 +289,6 @@ def test_boxes_scribbles_and_what_they_start_from_come_back_with_their_history(t
     session.redo()
     before = session.object.prompts.undo()
     assert session.object.prompts.start is not before.start and not session.object.prompts.parts
-    autosave.close()
-
-
-def as_before_boxes(path: Path) -> None:
-    """Write a file anew as it was when a state was a list of points, and one mask was found."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    state = json.loads(members["state.json"])
-    for number, it in state["objects"].items():
-        it["all_points"] = it.pop("points")
-        it["points"], it["settled"] = it.pop("said")["points"], it["settled"]["points"]
-        for key in ("past", "future"):
-            it[key] = [said["points"] for said in it[key]]
-        starts = it.pop("starts")
-        it["found"], it["box"] = (starts[0] if starts else None), None
-        assert not it.pop("boxes") and not it.pop("scribbles") and len(starts) <= 1
-        if starts:
-            members[f"found/{number}"] = members.pop(f"found/{number}_0")
-    members["state.json"] = json.dumps(state).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, value in members.items():
-            archive.writestr(name, value)
-
-
-def test_work_that_was_kept_before_there_were_boxes_comes_back(tmp_path) -> None:
-    from napari_sam3d.plugin.session.found import add_found, request_all
-
-    session = new_session()
-    autosave = keep(session, tmp_path)
-    window = (slice(3, 7), slice(60, 65), slice(60, 66))
-    add_found(
-        session, request_all(session), [Found("ma", "spleen", np.ones((4, 5, 6), bool), window)]
-    )
-    click(session, 20, 36, 40)
-    session.clear()
-    session.undo()
-    answer_all(session)
-    session.new_object()
-    click(session, 30, 36, 70)
-    click(session, 30, 36, 74)
-    session.undo()
-    session.select(1)
-    state = fingerprint(session)
-    autosave.save()
-    autosave.close()
-    (path,) = work_files(tmp_path)
-    as_before_boxes(path)
-    session = new_session()
-    autosave = keep(session, tmp_path)
-    autosave.resume()
-    assert fingerprint(session) == state and session.pending() is None
-    session.undo()
-    assert session.object.untouched and session.labels.data[window].all()
-    session.undo()
-    assert session.object.taken_back and not session.labels.data[window].any()
     autosave.close()
 
 
