@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,12 +13,15 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_sam3d.plugin.session.measure import Measures, measure
 from napari_sam3d.volume import Volume, Window
+from napari_sam3d.windows import around, common, shape_of
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_sam3d.plugin.session.hand_edits import Stroke
     from napari_sam3d.plugin.session.session import Session
+
+_LOG = logging.getLogger(__name__)
 
 
 class Measuring(QObject):
@@ -71,10 +75,15 @@ class Measuring(QObject):
         self._active = False
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def now(self) -> dict[int, Measures]:
-        """Measures of all objects as they are at this moment."""
+    def now(self) -> Generator[float, None, dict[int, Measures]]:
+        """Steps that measure all objects as they are at this moment, for any thread.
+
+        They yield the share that is done, and return the measures.
+        """
         self._look()
-        return {n: self._measure(n)() for n in self._windows if n in self._session.objects}
+        return _one_by_one(
+            {n: self._measure(n) for n in self._windows if n in self._session.objects}
+        )
 
     def _look(self) -> None:
         """Begin again when the layer or the image is another one."""
@@ -114,18 +123,13 @@ class Measuring(QObject):
                 self._changed(block.window)
 
     def _widen(self, number: int, window: Window) -> None:
-        if all(s.stop > s.start for s in window):
-            before = self._windows.get(number, window)
-            z, y, x = (
-                slice(min(a.start, b.start), max(a.stop, b.stop))
-                for a, b in zip(before, window, strict=True)
-            )
-            self._windows[number] = (z, y, x)
+        if all(shape_of(window)):
+            self._windows[number] = around([self._windows.get(number, window), window])
 
     def _changed(self, window: Window) -> None:
         """Measure all objects again that may have voxels here."""
         for number, own in self._windows.items():
-            if all(a.start < b.stop and b.start < a.stop for a, b in zip(own, window, strict=True)):
+            if common(own, window) is not None:
                 self._due[number] = None
         self._next()
 
@@ -155,9 +159,12 @@ class Measuring(QObject):
 
     def _tell(self, of_round: int, number: int, future: Future) -> None:
         """In the thread: hand the result over."""
-        failed = future.cancelled() or future.exception() is not None
+        failed = None if future.cancelled() else future.exception()
+        if failed is not None:
+            _LOG.error("An object cannot be measured", exc_info=failed)
+        known = failed is None and not future.cancelled()
         try:
-            self._done.emit(of_round, number, None if failed else future.result())
+            self._done.emit(of_round, number, future.result() if known else None)
         except RuntimeError:
             pass  # the window was closed meanwhile
 
@@ -167,3 +174,13 @@ class Measuring(QObject):
             self.values[number] = result
             self.measured.emit()
         self._next()
+
+
+def _one_by_one(
+    measures: Mapping[int, Callable[[], Measures]],
+) -> Generator[float, None, dict[int, Measures]]:
+    values: dict[int, Measures] = {}
+    for number, find in measures.items():
+        yield len(values) / len(measures)
+        values[number] = find()
+    return values

@@ -17,7 +17,7 @@ from napari_sam3d.plugin.dock.measuring import Measuring
 from napari_sam3d.plugin.dock.object_table import ObjectRow, ObjectTable
 from napari_sam3d.plugin.dock.parts import fold
 from napari_sam3d.plugin.dock.prompt_table import PromptRow, PromptTable
-from napari_sam3d.plugin.files import questions
+from napari_sam3d.plugin.files import background, questions
 from napari_sam3d.plugin.files.asking import ask_target
 from napari_sam3d.plugin.session.measure import Measures, write_csv
 from napari_sam3d.prompts import Box
@@ -149,10 +149,12 @@ class Overview(QWidget):
         )
         if path is None:
             return ""
-        measures = self.measuring.now()
-        numbers = sorted(self._session.objects)
-        objects = self._session.objects
-        rows = [(n, objects[n].title(n), objects[n].category) for n in numbers]
+        objects = sorted(self._session.objects.items())
+        rows = [(number, it.title(number), it.category) for number, it in objects]
+        try:
+            measures = background.run(self.measuring.now(), "Measuring the objects")
+        except background.Cancelled:
+            return ""
         write_csv(path, [(*row, measures.get(row[0], Measures())) for row in rows])
         return f"Table saved in {path.name}."
 
