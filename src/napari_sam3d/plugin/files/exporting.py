@@ -150,9 +150,8 @@ class SaveDialog(QDialog):
         plan = self.plan()
         try:
             plan.check()
-            there = [path.name for path in plan.files if path.exists()]
-            question = f"{listing(there)} {'exists' if len(there) == 1 else 'exist'} already."
-            if there and not questions.allow(question, "Replace", self):
+            there = _already(plan)
+            if there and not questions.allow(there, "Replace", self):
                 return
             exports = plan.exports(self)
             self._set_saving(True)
@@ -166,11 +165,12 @@ class SaveDialog(QDialog):
             return
         finally:
             self._set_saving(False)
-        for path in [*(path for path, _ in written), *prompts]:
+        paths = [*(path for path, _ in written), *prompts]
+        for path in paths:
             update_save_history(str(path))
-        files = [path.name for path in (*(path for path, _ in written), *prompts)]
         notes = [note for _, own in written for note in own]
-        text = " ".join([f"Saved {listing(files)} in {plan.folder}.", *notes])
+        saved = listing(path.name for path in paths)
+        text = " ".join([f"Saved {saved} in {plan.folder}.", *notes])
         (show_warning if notes else show_info)(text)
         super().accept()
 
@@ -268,8 +268,12 @@ def _summary(plan: SavePlan) -> str:
     """Which files would be written, and which of them are there."""
     files = [*plan.masks, *(itksnap_path(mask) for mask in plan.masks if plan.itksnap)]
     files += [path for path, _ in plan.prompt_files]
-    there = [path.name for path in plan.files if path.exists()]
     text = f"Writes {listing(path.name for path in files)}; names of labels go beside each mask."
-    if there:
-        text += f"\n{listing(there)} {'exists' if len(there) == 1 else 'exist'} already."
-    return text
+    there = _already(plan)
+    return f"{text}\n{there}" if there else text
+
+
+def _already(plan: SavePlan) -> str:
+    """Which files would be replaced, in a sentence; empty when none is there."""
+    there = [path.name for path in plan.files if path.exists()]
+    return f"{listing(there)} {'exists' if len(there) == 1 else 'exist'} already." if there else ""
