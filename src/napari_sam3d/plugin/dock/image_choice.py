@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
+from napari_sam3d.plugin.dock.layer_watch import LayerWatch
 from napari_sam3d.plugin.dock.parts import keep_narrow
 from napari_sam3d.plugin.dock.probability import PROBABILITY
 
@@ -44,18 +45,14 @@ class ImageChoice(QObject):
         self.box = ComboBox(label="Image", choices=self._images, nullable=True)
         self.box.tooltip = "The 3D image whose objects are segmented"
         keep_narrow(self.box.native)
-        self._later = QTimer(self, singleShot=True, interval=0)
-        self._later.timeout.connect(self._on_layers)
-        for event in _layer_events(viewer):
-            event.connect(self._on_layers_event)
+        self._watch = LayerWatch(viewer, self)
+        self._watch.changed.connect(self._on_layers)
         self.box.changed.connect(self._on_chosen)
         self.refresh()
 
     def close(self) -> None:
         """Leave the viewer alone."""
-        self._later.stop()
-        for event in _layer_events(self._viewer):
-            event.disconnect(self._on_layers_event)
+        self._watch.close()
 
     def take(self, complain: Callable[[str], object]) -> None:
         """Take the selected image, else the first that can be segmented."""
@@ -88,10 +85,6 @@ class ImageChoice(QObject):
         layers = (layer for layer in self._viewer.layers if isinstance(layer, Image))
         return [layer for layer in layers if PROBABILITY not in layer.metadata]
 
-    def _on_layers_event(self, *_: Any) -> None:
-        # napari is in the middle of a change: look at the result, not at the way
-        self._later.start()
-
     def _on_layers(self) -> None:
         self._session.sweep()
         self.refresh()
@@ -104,8 +97,3 @@ class ImageChoice(QObject):
         except ValueError as error:
             self.refused.emit(str(error))
             self.refresh()
-
-
-def _layer_events(viewer: ViewerModel) -> tuple:
-    events = viewer.layers.events
-    return events.inserted, events.removed, events.reordered, events.renamed

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.layers import Labels
-from qtpy.QtCore import QSignalBlocker, QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QSpinBox, QWidget
 
-from napari_sam3d.plugin.dock.parts import keep_narrow
+from napari_sam3d.plugin.dock.layer_watch import LayerWatch
+from napari_sam3d.plugin.dock.parts import button, keep_narrow
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -49,10 +50,10 @@ class StartFrom(QWidget):
             "Which label of it; follows the one that is selected in the layer, such as with the "
             "color picker of napari"
         )
-        self.start = QPushButton("Start from it")
-        self.start.setToolTip(
+        self.start = button(
+            "Start from it",
             "Make this mask an object that points, boxes and scribbles change; the layer itself "
-            "stays as it is. In the mask layer of the dock, the object goes on from how it looks"
+            "stays as it is. In the mask layer of the dock, the object goes on from how it looks",
         )
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -62,28 +63,16 @@ class StartFrom(QWidget):
         layout.addWidget(QLabel("Label"), 1, 0)
         layout.addWidget(self.label, 1, 1)
         layout.addWidget(self.start, 1, 2)
-        # napari tells of a change in its middle: look at the result
-        self._later = QTimer(self, singleShot=True, interval=0)
-        self._later.timeout.connect(self._refresh)
-        for event in self._events():
-            event.connect(self._soon)
+        self._watch = LayerWatch(viewer, self)
+        self._watch.changed.connect(self._refresh)
         self.layers.currentIndexChanged.connect(self._on_chosen)
         self.start.clicked.connect(self._on_start)
         self._refresh()
 
     def teardown(self) -> None:
         """Leave the viewer alone."""
-        self._later.stop()
-        for event in self._events():
-            event.disconnect(self._soon)
+        self._watch.close()
         self._follow(None)
-
-    def _events(self) -> tuple:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed, events.reordered, events.renamed
-
-    def _soon(self, *_: Any) -> None:
-        self._later.start()
 
     def _refresh(self) -> None:
         """Offer the layers that there are; the one of the dock only when there is no other."""
