@@ -143,9 +143,6 @@ class Controls(QWidget):
         self.busy.setVisible(busy)
         self.cancel.setEnabled(busy)
 
-    def set_status(self, sentence: str) -> None:
-        self.status.set_sentence(sentence)
-
     def set_progress(self, share: float | None) -> None:
         """Show the share that is done, 0 to 1, or that nobody knows it."""
         self.busy.setRange(0, 0 if share is None else _STEPS)

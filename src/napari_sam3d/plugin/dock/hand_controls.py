@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QWidget
+
+from napari_sam3d.plugin.dock.parts import button
 
 if TYPE_CHECKING:
     from napari_sam3d.plugin.session.session import Session
@@ -30,9 +32,10 @@ class HandControls(QWidget):
             "mask comes. Off: the next mask of an object replaces them"
         )
         self.keep.setChecked(session.hand.keep)
-        self.forget = QPushButton("Forget edits")
-        self.forget.setToolTip(
-            "Leave what you painted and erased of this object to the next mask; nothing changes now"
+        self.forget = button(
+            "Forget edits",
+            "Leave what you painted and erased of this object to the next mask; nothing changes "
+            "now",
         )
         self.meet = QComboBox()
         for text, overwrite in _MEET.items():

@@ -8,9 +8,10 @@ from typing import Any
 
 from qtpy.QtCore import QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QMenu, QPushButton, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QMenu, QTableWidgetItem, QWidget
 
 from napari_sam3d.plugin.dock.object_cells import Categories, short, sign
+from napari_sam3d.plugin.dock.parts import button
 from napari_sam3d.plugin.dock.tables import cell, lay_out, low_table
 from napari_sam3d.plugin.session.measure import Measures
 
@@ -103,11 +104,9 @@ class ObjectTable(QWidget):
         )
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.table.customContextMenuRequested.connect(self._on_menu)
-        self.edit = QPushButton("Object")
-        self.edit.setToolTip("Rename, classify, recolour, lock or delete the chosen object")
+        self.edit = button("Object", "Rename, classify, recolour, lock or delete the chosen object")
         self.edit.setMenu(self.menu)
-        self.export = QPushButton("Export CSV...")
-        self.export.setToolTip("Write this table to a file, for a spreadsheet")
+        self.export = button("Export CSV...", "Write this table to a file, for a spreadsheet")
         self.export.clicked.connect(self.export_requested)
         lay_out(self, self.table, self.edit, self.export)
         self.set_value((), 0)

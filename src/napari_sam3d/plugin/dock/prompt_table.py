@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
+from napari_sam3d.plugin.dock.parts import button
 from napari_sam3d.plugin.dock.tables import cell, lay_out, low_table
 
 
@@ -52,8 +53,9 @@ class PromptTable(QWidget):
         # clicked, not current: the same row once more brings its slice back
         self.table.cellClicked.connect(self._on_clicked)
         self.table.currentCellChanged.connect(self._on_current)
-        self.delete = QPushButton("Delete prompt")
-        self.delete.setToolTip("Remove the chosen prompt and compute the mask again; Undo helps")
+        self.delete = button(
+            "Delete prompt", "Remove the chosen prompt and compute the mask again; Undo helps"
+        )
         self.delete.clicked.connect(self._on_delete)
         self.table.delete_pressed.connect(self._on_delete)
         lay_out(self, self.table, self.delete)

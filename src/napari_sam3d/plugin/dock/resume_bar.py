@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_sam3d.catalog import model_spec
+from napari_sam3d.plugin.dock.parts import button, row
 from napari_sam3d.plugin.session.session import Session
 from napari_sam3d.plugin.unsaved.autosave import Autosave
 from napari_sam3d.plugin.unsaved.kept_file import Kept
@@ -36,19 +37,14 @@ class ResumeBar(QWidget):
         self.text.setWordWrap(True)
         self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setToolTip("Work on this image that was not saved when napari ended")
-        self.resume = QPushButton("Resume")
-        self.resume.setToolTip("Bring back its objects, points, masks, names and settings")
-        self.discard = QPushButton("Discard")
-        self.discard.setToolTip("Begin anew; this is not offered again")
+        self.resume = button("Resume", "Bring back its objects, points, masks, names and settings")
+        self.discard = button("Discard", "Begin anew; this is not offered again")
         self.resume.clicked.connect(self.resume_requested)
         self.discard.clicked.connect(self.discard_requested)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.resume, stretch=1)
-        buttons.addWidget(self.discard, stretch=1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.text)
-        layout.addLayout(buttons)
+        layout.addLayout(row(self.resume, self.discard))
         self.hide()
 
     def set_offer(self, sentence: str) -> None:

@@ -6,7 +6,6 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QPushButton,
     QTableWidget,
@@ -14,6 +13,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+from napari_sam3d.plugin.dock.parts import row
 
 _LINES, _FEWEST = 4, 2
 """Rows to be seen at once, where the screen is high enough."""
@@ -77,7 +78,4 @@ def lay_out(widget: QWidget, table: QTableWidget, *buttons: QPushButton) -> None
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(table)
-    row = QHBoxLayout()
-    for button in buttons:
-        row.addWidget(button, stretch=1)
-    layout.addLayout(row)
+    layout.addLayout(row(*buttons))
