@@ -1,4 +1,4 @@
-"""A model that anyone can check by hand, and napari viewers with a screen."""
+"""A model that anyone can check by hand, and the dock in napari viewers with a screen."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
 
 MANIFEST = Path(napari_sam3d.__file__).with_name("napari.yaml")
+SHAPE = (24, 40, 44)
+"""Of the image of `dock`."""
 RADIUS = 3
 """Of the ball that `BallPredictor` finds around a positive point, in voxels."""
 
@@ -127,6 +129,43 @@ def real_viewer(request: pytest.FixtureRequest) -> Any:
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         pytest.skip("no display: run under xvfb-run to see these tests")
     return request.getfixturevalue("make_napari_viewer_proxy")
+
+
+@pytest.fixture
+def viewer(real_viewer: Any) -> Any:
+    return real_viewer(show=True)
+
+
+@pytest.fixture
+def image(viewer: Any) -> Any:
+    return viewer.add_image(np.zeros(SHAPE, np.int16), name="ct", scale=(2, 1, 1))
+
+
+@pytest.fixture
+def dock(viewer: Any, image: Any, loader: Loader, qtbot: Any) -> Any:
+    return open_dock(viewer, loader, qtbot)
+
+
+def open_dock(viewer: Any, load: Any, qtbot: Any) -> Any:
+    """The Segment dock in a viewer, as soon as it can be seen."""
+    from napari_sam3d.plugin.segment_widget import SegmentWidget
+
+    widget = SegmentWidget(viewer, load)
+    viewer.window.add_dock_widget(widget, name="Segment")
+    qtbot.waitUntil(widget.isVisible)
+    return widget
+
+
+def object_is(dock: Any, expected: np.ndarray, object_id: int = 1) -> bool:
+    """Whether the mask layer shows exactly these voxels of an object."""
+    return np.array_equal(dock.session.labels.data == object_id, expected)
+
+
+def sentences() -> list[str]:
+    """What napari has notified of."""
+    from napari.utils.notifications import notification_manager
+
+    return [record.message for record in notification_manager.records]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sam3d._tests.plugin.conftest import canvas_click, canvas_key
+from napari_sam3d._tests.plugin.conftest import canvas_click, canvas_key, open_dock, sentences
 from napari_sam3d._tests.plugin.local_models import FIRST, SlowServer, put, released_adapter
 from napari_sam3d._tests.tiny_checkpoints import save_tiny, tiny_ma_sam
 from napari_sam3d.catalog import MODELS
@@ -63,11 +63,6 @@ def server(folder, monkeypatch):
 
 
 @pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-@pytest.fixture
 def phantom(viewer):
     data, meta, _ = layer_data(load_sample("phantom").volume, as_labels=False)
     return viewer.add_image(data, **meta)
@@ -82,9 +77,7 @@ def few_slices(viewer):
 
 @pytest.fixture
 def dock(viewer, qtbot):
-    widget = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Segment")
-    qtbot.waitUntil(widget.isVisible)
+    widget = open_dock(viewer, None, qtbot)
     yield widget
     widget.runner.stop()
     assert widget.runner.worker.wait(10)
@@ -108,10 +101,6 @@ def mask(dock: SegmentWidget, object_id: int = 1) -> np.ndarray:
 def answered(dock: SegmentWidget, qtbot, points: int) -> None:
     said = f"({points} point{'s' * (points > 1)})"
     qtbot.waitUntil(lambda: said in status(dock) and not dock.controls.busy.isVisible())
-
-
-def sentences() -> list[str]:
-    return [record.message for record in notification_manager.records]
 
 
 @pytest.mark.parametrize("model", ["sam_med3d_turbo", "sam3d_adapter_kits", "sam_vit_b"])

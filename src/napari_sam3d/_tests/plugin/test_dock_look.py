@@ -26,8 +26,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click
-from napari_sam3d._tests.plugin.test_segment_widget import SHAPE, object_is, open_dock
+from napari_sam3d._tests.plugin.conftest import SHAPE, ball, canvas_click, object_is, open_dock
 from napari_sam3d.plugin.dock.parts import Column
 from napari_sam3d.prompts import Box
 

@@ -11,50 +11,26 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
 import napari_sam3d
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
+from napari_sam3d._tests.plugin.conftest import (
+    SHAPE,
+    ball,
+    canvas_click,
+    canvas_key,
+    object_is,
+    open_dock,
+    sentences,
+)
 from napari_sam3d.engine import models
 from napari_sam3d.plugin.files.exporting import SaveDialog
 from napari_sam3d.plugin.segment_widget import SegmentWidget
 from napari_sam3d.settings import InferenceSettings
 
-SHAPE = (24, 40, 44)
 WEIGHTS = Path(models.__file__).with_name("compact.safetensors")
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-@pytest.fixture
-def image(viewer):
-    return viewer.add_image(np.zeros(SHAPE, np.int16), name="ct", scale=(2, 1, 1))
-
-
-@pytest.fixture
-def dock(viewer, image, loader, qtbot):
-    return open_dock(viewer, loader, qtbot)
-
-
-def open_dock(viewer, load, qtbot) -> SegmentWidget:
-    widget = SegmentWidget(viewer, load)
-    viewer.window.add_dock_widget(widget, name="Segment")
-    qtbot.waitUntil(widget.isVisible)
-    return widget
-
-
-def object_is(dock: SegmentWidget, expected: np.ndarray, object_id: int = 1) -> bool:
-    return np.array_equal(dock.session.labels.data == object_id, expected)
-
-
-def sentences() -> list[str]:
-    return [record.message for record in notification_manager.records]
 
 
 def test_a_click_after_opening_the_dock_is_a_mask(viewer, image, dock, qtbot) -> None:

@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
+from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key, object_is, open_dock
 from napari_sam3d._tests.plugin.view3d import (
     PLACE,
     SHAPE,
@@ -24,14 +24,8 @@ from napari_sam3d.plugin.canvas.cursor import describe
 from napari_sam3d.plugin.canvas.later_slice import LaterSlice
 from napari_sam3d.plugin.canvas.prompt_layer import PromptLayer
 from napari_sam3d.plugin.layers.convert import volume_from_layer
-from napari_sam3d.plugin.segment_widget import SegmentWidget
 
 FIRST, SECOND, THIRD = (7, 18, 20), (16, 40, 22), (11, 34, 45)
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
 
 
 @pytest.fixture
@@ -41,20 +35,14 @@ def image(viewer):
 
 @pytest.fixture
 def dock(viewer, image, loader, qtbot):
-    widget = SegmentWidget(viewer, loader)
-    viewer.window.add_dock_widget(widget, name="Segment")
+    widget = open_dock(viewer, loader, qtbot)
     viewer.dims.ndisplay = 3
     look_along(viewer, (1, 0.3, -0.4))
-    qtbot.waitUntil(widget.isVisible)
     return widget
 
 
 def points(dock):
     return [(p.position_voxel, p.positive) for p in dock.session.prompt_layer.points()]
-
-
-def object_is(dock, expected, object_id=1) -> bool:
-    return np.array_equal(dock.session.labels.data == object_id, expected)
 
 
 def test_a_click_is_a_mask_and_the_2d_view_comes_to_it(viewer, image, dock, qtbot) -> None:

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 
-from napari_sam3d._tests.plugin.conftest import canvas_click, canvas_key
+from napari_sam3d._tests.plugin.conftest import canvas_click, canvas_key, open_dock
 from napari_sam3d.plugin.dock import activity
 from napari_sam3d.plugin.dock.activity import Activity
 from napari_sam3d.plugin.segment_widget import SegmentWidget
@@ -18,16 +18,10 @@ SHAPE = (16, 16, 16)
 
 
 @pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-@pytest.fixture
 def dock(viewer, loader, qtbot) -> SegmentWidget:
     viewer.add_image(np.zeros(SHAPE, np.int16), name="ct")
-    it = SegmentWidget(viewer, loader)
-    viewer.window.add_dock_widget(it, name="Segment")
-    qtbot.waitUntil(lambda: it.isVisible() and bool(loader.loads))
+    it = open_dock(viewer, loader, qtbot)
+    qtbot.waitUntil(lambda: bool(loader.loads))
     return it
 
 

@@ -10,17 +10,18 @@ from napari.settings import get_plugin_settings
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
-from napari_sam3d._tests.plugin.test_segment_widget import SHAPE, object_is, open_dock
+from napari_sam3d._tests.plugin.conftest import (
+    SHAPE,
+    ball,
+    canvas_click,
+    canvas_key,
+    object_is,
+    open_dock,
+)
 from napari_sam3d.plugin.dock.guide import Guide, Progress, advice
 
 FIRST, SECOND = (12, 20, 22), (6, 8, 8)
 CORRECT = "Correct: click where"
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
 
 
 @pytest.fixture

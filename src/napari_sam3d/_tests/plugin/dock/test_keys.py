@@ -12,19 +12,20 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QPushButton
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click, canvas_key
-from napari_sam3d._tests.plugin.test_segment_widget import SHAPE, object_is, open_dock
+from napari_sam3d._tests.plugin.conftest import (
+    SHAPE,
+    ball,
+    canvas_click,
+    canvas_key,
+    object_is,
+    open_dock,
+)
 from napari_sam3d.plugin.dock.keys import KEYS, Keys
 
 CLASSES = (ViewerModel, Layer, Image, Labels, Points, Shapes, Surface, Tracks, Vectors)
 MOUSE = ("drag", "move", "wheel", "double_click")
 LOOKS = ("mode", "cursor", "cursor_size", "help", "visible", "mouse_pan", "mouse_zoom", "editable")
 FIRST = (12, 20, 22)
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
 
 
 @pytest.fixture

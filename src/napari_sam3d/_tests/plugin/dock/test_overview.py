@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 
 import numpy as np
 import pytest
@@ -12,20 +13,14 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QColorDialog, QFileDialog, QLineEdit
 
 from napari_sam3d._tests.nifti_files import AFFINE, forms, nifti, put
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click
+from napari_sam3d._tests.plugin.conftest import SHAPE, ball, canvas_click, object_is, open_dock
 from napari_sam3d._tests.plugin.files.test_writer import open_layer
-from napari_sam3d._tests.plugin.test_segment_widget import object_is, open_dock
+from napari_sam3d.plugin.dock import measuring
 from napari_sam3d.plugin.files import questions
 from napari_sam3d.plugin.session.measure import measure
 from napari_sam3d.volume import Grid
 
-SHAPE = (24, 40, 44)
 FIRST, SECOND = (12, 20, 22), (6, 8, 8)
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
 
 
 @pytest.fixture
@@ -33,11 +28,6 @@ def image(viewer):
     return viewer.add_image(
         np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE), name="ct", scale=(2, 1, 1)
     )
-
-
-@pytest.fixture
-def dock(viewer, image, loader, qtbot):
-    return open_dock(viewer, loader, qtbot)
 
 
 def press(widget) -> None:
@@ -241,6 +231,25 @@ def test_the_csv_has_what_is_painted_now(viewer, image, dock, qtbot, monkeypatch
     assert [float(text) for text in second[3:]] == pytest.approx(
         [found.volume_ml, found.diameter_mm, found.mean, found.voxels], rel=1e-5
     )
+
+
+def test_the_window_lives_while_the_csv_is_measured(
+    viewer, image, dock, qtbot, monkeypatch, tmp_path
+) -> None:
+    two_objects(viewer, image, dock, qtbot)
+    threads = []
+
+    def slow(*args):
+        threads.append(threading.current_thread())
+        return measure(*args)
+
+    monkeypatch.setattr(measuring, "measure", slow)
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "table"), "Table (*.csv)")
+    )
+    dock.overview.objects.export.click()
+    assert (tmp_path / "table.csv").exists()
+    assert len(threads) == 2 and threading.main_thread() not in threads
 
 
 def test_points_are_listed_looked_at_and_deleted(viewer, image, dock, qtbot) -> None:

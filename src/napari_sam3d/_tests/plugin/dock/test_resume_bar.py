@@ -8,30 +8,12 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QLabel
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click
+from napari_sam3d._tests.plugin.conftest import SHAPE, ball, canvas_click, object_is, open_dock
 from napari_sam3d._tests.plugin.unsaved.test_autosave import keep, work_files
 from napari_sam3d.plugin.files.exporting import SaveDialog
-from napari_sam3d.plugin.segment_widget import SegmentWidget
 from napari_sam3d.plugin.session.session import Session
 
-SHAPE = (24, 40, 44)
 MASK = ball(SHAPE, (12, 20, 22))
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-def open_dock(viewer, loader, qtbot) -> SegmentWidget:
-    widget = SegmentWidget(viewer, loader)
-    viewer.window.add_dock_widget(widget, name="Segment")
-    qtbot.waitUntil(widget.isVisible)
-    return widget
-
-
-def object_is(dock: SegmentWidget, expected: np.ndarray) -> bool:
-    return np.array_equal(dock.session.labels.data == 1, expected)
 
 
 @pytest.fixture

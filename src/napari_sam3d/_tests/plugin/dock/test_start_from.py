@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click
-from napari_sam3d._tests.plugin.test_segment_widget import object_is, open_dock, sentences
+from napari_sam3d._tests.plugin.conftest import SHAPE, ball, canvas_click, object_is, sentences
 from napari_sam3d.engine.prediction import Prediction
 
-SHAPE = (24, 40, 44)
 START = ball(SHAPE, (12, 20, 22), 7)
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-@pytest.fixture
-def image(viewer):
-    return viewer.add_image(np.zeros(SHAPE, np.int16), name="ct", scale=(2, 1, 1))
-
-
-@pytest.fixture
-def dock(viewer, image, loader, qtbot):
-    return open_dock(viewer, loader, qtbot)
 
 
 def offered(dock) -> list[str]:

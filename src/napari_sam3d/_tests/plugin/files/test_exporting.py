@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Labels
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMessageBox, QStyle, QStyleOptionViewItem
 
 from napari_sam3d._tests.nifti_files import nifti, put
+from napari_sam3d._tests.plugin.conftest import sentences
 from napari_sam3d._tests.plugin.files.test_writer import on, open_layer
 from napari_sam3d.io import read_nifti
 from napari_sam3d.io.label_names import read_label_names
@@ -24,11 +24,6 @@ from napari_sam3d.plugin.session.objects import OBJECTS, Object
 from napari_sam3d.prompts import Point, Prompts
 
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
 
 
 @pytest.fixture
@@ -90,10 +85,6 @@ def answer(word: str, questions: list[str]) -> None:
 
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def sentences() -> list[str]:
-    return [record.message for record in notification_manager.records]
 
 
 def test_the_mask_of_the_dock_is_saved_beside_its_image(viewer, image, masks, qtbot, tmp_path):

@@ -9,26 +9,15 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam3d._tests.nifti_files import AFFINE, forms, nifti, put, turn
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click
+from napari_sam3d._tests.plugin.conftest import ball, canvas_click, object_is, open_dock, sentences
 from napari_sam3d._tests.plugin.files.test_writer import open_layer
-from napari_sam3d._tests.plugin.test_segment_widget import object_is, open_dock, sentences
 from napari_sam3d.plugin.files import questions
 from napari_sam3d.plugin.layers.convert import volume_from_layer
 
 
 @pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-@pytest.fixture
 def image(viewer, tmp_path):
     return viewer.add_layer(scan(tmp_path / "ct.nii.gz", (24, 40, 44)))
-
-
-@pytest.fixture
-def dock(viewer, image, loader, qtbot):
-    return open_dock(viewer, loader, qtbot)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Layer
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_sam3d._tests.nifti_files import AFFINE, anatomy, forms, nifti, put, stored_as, turn
+from napari_sam3d._tests.plugin.conftest import sentences
 from napari_sam3d.io import open_nifti, read_nifti
 from napari_sam3d.io.label_names import LabelName, read_label_names
 from napari_sam3d.plugin.files import questions
@@ -68,10 +68,6 @@ def on(layer: Layer, data=None, **options) -> Labels:
     data = np.zeros(layer.data.shape[-3:], np.uint8) if data is None else data
     options = {"scale": layer.scale[-3:], "translate": layer.translate[-3:], **options}
     return Labels(data, units=("mm",) * 3, **options)
-
-
-def sentences() -> list[str]:
-    return [record.message for record in notification_manager.records]
 
 
 def test_labels_with_the_metadata_of_the_image_get_its_header(image, tmp_path):

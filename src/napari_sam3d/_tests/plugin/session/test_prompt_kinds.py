@@ -7,31 +7,19 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_sam3d._tests.plugin.conftest import ball, canvas_click
-from napari_sam3d._tests.plugin.test_segment_widget import object_is, open_dock
+from napari_sam3d._tests.plugin.conftest import SHAPE, ball, canvas_click, object_is
 from napari_sam3d.catalog import MODELS
 from napari_sam3d.plugin.session import availability
 from napari_sam3d.plugin.thread import predictors
 from napari_sam3d.prompts import Box, Point, Said, Scribble
 
-SHAPE = (24, 40, 44)
 BOX = Box((4, 5, 6), (7, 9, 12))
 STROKE = Scribble(((16, 30, 30), (16, 30, 36)), positive=False)
 
 
 @pytest.fixture
-def viewer(real_viewer):
-    return real_viewer(show=True)
-
-
-@pytest.fixture
 def image(viewer):
     return viewer.add_image(np.zeros(SHAPE, np.int16), name="ct")
-
-
-@pytest.fixture
-def dock(viewer, image, loader, qtbot):
-    return open_dock(viewer, loader, qtbot)
 
 
 def in_box() -> np.ndarray:
