@@ -14,11 +14,13 @@ from napari_sam3d.engine.places import adapter_path
 from napari_sam3d.plugin.dock.parts import Column, fold
 from napari_sam3d.plugin.dock.words import Words
 from napari_sam3d.plugin.tuning.guard import Guard
+from napari_sam3d.plugin.tuning.next_case import NextCase
 from napari_sam3d.plugin.tuning.pair_table import Entry
 from napari_sam3d.plugin.tuning.preparing import Preparing
 from napari_sam3d.plugin.tuning.resuming import Resuming
 from napari_sam3d.plugin.tuning.run_controls import RunControls
 from napari_sam3d.plugin.tuning.running import Running
+from napari_sam3d.plugin.tuning.segment_dock import open_segment
 from napari_sam3d.plugin.tuning.verdict_bar import stacked
 from napari_sam3d.settings import TrainSettings
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
     from napari_sam3d.plugin.thread.trainer import Trainer
     from napari_sam3d.plugin.thread.tuning_work import LoadBase
-
-_PLUGIN, _SEGMENT = "napari-sam3d", "Segment"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class TrainWidget(QWidget):
         The buttons.
     progress
         Curves, and how far it is.
+    next_case
+        Volumes that the tuned model is applied to, and that become pairs.
     sections
         The parts that scroll, from top to bottom.
     """
@@ -83,6 +85,7 @@ class TrainWidget(QWidget):
         self.choice, self.verdict = self.preparing.choice, self.running.bar
         self.run, self.progress = RunControls(), self.running.view
         self.resuming = Resuming(self.pairs, self)
+        self.next_case = NextCase(napari_viewer, self.pairs)
         self.pair_section = fold(
             "Training pairs",
             stacked(self.pairs, self.preparing.chooser),
@@ -97,6 +100,12 @@ class TrainWidget(QWidget):
             self.check_section,
             self.choice,
             self.progress,
+            fold(
+                "Apply to the next case",
+                self.next_case,
+                "Have the tuned model propose masks in other volumes, correct them, and learn "
+                "from these, too",
+            ),
         ]
         layout = QVBoxLayout(self)
         layout.addWidget(Column(self.sections))
@@ -122,10 +131,11 @@ class TrainWidget(QWidget):
         self.trainer.progressed.disconnect(self.run.set_progress)
         self.preparing.close()
         self.running.close()
+        self.next_case.teardown()
 
     def _connect(self) -> None:
         words, run, trainer = self.words, self.run, self.trainer
-        for part in (self.preparing, self.running, self.resuming):
+        for part in (self.preparing, self.running, self.resuming, self.next_case):
             part.said.connect(words.say)
             part.refused.connect(words.refuse)
         self.preparing.obstacle_changed.connect(self._show_state)
@@ -141,6 +151,7 @@ class TrainWidget(QWidget):
         self.running.begun.connect(self._on_begun)
         self.running.over.connect(self._on_over)
         self.verdict.use_requested.connect(words.guarded(self._on_use))
+        self.next_case.train_requested.connect(words.guarded(self._on_again))
         self.guard.attend(self)
         self.guard.closed.connect(self.teardown)
 
@@ -177,6 +188,7 @@ class TrainWidget(QWidget):
 
     def _on_over(self) -> None:
         self.choice.renew_name()
+        self.next_case.set_adapter(self.running.name)
         self.choice.look_again()
         self.preparing.check_soon()
         column = self.findChild(Column)
@@ -194,12 +206,19 @@ class TrainWidget(QWidget):
         """Choose the model with its adapter in the Segment dock, which is opened when needed."""
         adapter = self.running.name
         model = read_facts(adapter_path(adapter)).model
-        window: Any = self._viewer.window  # a plugin's viewer has one
-        frame, segment = window.add_plugin_dock_widget(_PLUGIN, _SEGMENT, tabify=True)
+        segment = open_segment(self._viewer)
         segment.set_value(replace(segment.value(), model=model, adapter=adapter))
-        frame.show()
-        frame.raise_()
         self.words.say(f"The Segment dock uses {model} with {adapter} now.")
+
+    def _on_again(self, model: str, adapter: str) -> None:
+        """Make ready to train once more, from where the adapter stands."""
+        if model:
+            self.set_value(replace(self.value(), model=model, adapter=adapter))
+        self._unfold(True)
+        column = self.findChild(Column)
+        if column is not None:
+            column.ensureWidgetVisible(self.choice)
+        self.words.say(f"Ready to train on {len(self.pairs.value())} pairs; press Start.")
 
     def _unfold(self, unfolded: bool) -> None:
         """What is needed before a training makes room for its curves."""
