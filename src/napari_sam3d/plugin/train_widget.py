@@ -143,12 +143,13 @@ class TrainWidget(QWidget):
         trainer.state_changed.connect(self._show_state)
         trainer.progressed.connect(run.set_progress)
         run.start_requested.connect(self._on_start)
-        run.stop_requested.connect(trainer.stop)
+        run.stop_requested.connect(self._on_stop)
         run.resume_requested.connect(self.resuming.ask)
         run.folder_requested.connect(self.running.open_folder)
         self.resuming.ready.connect(self._on_ready)
         self.running.progressed.connect(run.set_progress)
         self.running.begun.connect(self._on_begun)
+        self.running.begun.connect(self.preparing.ask_again)
         self.running.over.connect(self._on_over)
         self.verdict.use_requested.connect(words.guarded(self._on_use))
         self.next_case.train_requested.connect(words.guarded(self._on_again))
@@ -165,6 +166,11 @@ class TrainWidget(QWidget):
 
     def _show_state(self, *_: object) -> None:
         self.run.set_state(self.trainer.state, self.preparing.obstacle)
+
+    def _on_stop(self) -> None:
+        self.resuming.forget()
+        self.trainer.stop()
+        self.preparing.give_up()
 
     def _on_start(self) -> None:
         settings, name = self.value(), self.choice.run_name()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLORS = ("#3b8fe0", "#dd7d1a", "#2fa36b")
 """Of the Dice after each count of clicks: told apart by everybody, on light and on dark."""
 _LOSS = "#8f7fe0"
-_DICE_HIGH, _LOSS_HIGH = 150, 90
+_DICE_HIGH, _LOSS_HIGH = 150, 102
 _AXIS = 44  # pixels for the numbers at the left
 _MARGIN = 0.04
 
@@ -115,6 +115,8 @@ def _plot(pg: Any, title: str) -> Any:
     plot.setMouseEnabled(False, False)
     plot.setLabel("left", title)
     plot.getAxis("left").setWidth(_AXIS)
+    for side in ("left", "bottom"):
+        plot.getAxis(side).enableAutoSIPrefix(False)
     plot.showGrid(x=False, y=True, alpha=0.15)
     plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
     return plot
@@ -123,10 +125,10 @@ def _plot(pg: Any, title: str) -> Any:
 def _legend() -> str:
     words = [f"{count} click{'s' * (count > 1)}" for count in COUNTED]
     parts = [
-        f'<span style="color:{color}">━●━</span>&nbsp;{word.replace(" ", "&nbsp;")}'
+        f'<span style="color:{color}">●</span>&nbsp;{word.replace(" ", "&nbsp;")}'
         for color, word in zip(_COLORS, words, strict=True)
     ]
-    return " &nbsp;".join([*parts, "┅&nbsp;before&nbsp;tuning"])
+    return " &nbsp;".join([*parts, "╌&nbsp;before"])
 
 
 def _pyqtgraph() -> Any:

@@ -19,6 +19,7 @@ from napari_sam3d.plugin.tuning.pair_facts import Counting, Facts
 from napari_sam3d.plugin.tuning.state_icons import state_icon
 
 _STATE, _IMAGE, _LABELS, _OBJECTS, _SPACING, _VOXELS = range(6)
+_LABELS_ROOM = "Labelsxx"  # wide enough for what tells them from their image
 _ALIKE = 4  # characters from which on names begin alike
 _MEANINGS = {
     "good": "Nothing is wrong with it",
@@ -74,7 +75,8 @@ class PairTable(QWidget):
             stretched=_IMAGE,
         )
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(_LABELS, header.ResizeMode.Stretch)
+        header.setSectionResizeMode(_LABELS, header.ResizeMode.Interactive)
+        header.resizeSection(_LABELS, header.fontMetrics().horizontalAdvance(_LABELS_ROOM))
         self.table.setSelectionMode(self.table.SelectionMode.ExtendedSelection)
         self.table.setEditTriggers(self.table.EditTrigger.NoEditTriggers)
         self.table.setTextElideMode(Qt.TextElideMode.ElideLeft)  # names differ at their ends

@@ -100,6 +100,18 @@ class Preparing(QObject):
             self._show((), sentence, sentence)
         self.refused.emit(sentence)
 
+    def give_up(self) -> None:
+        """The trainer was told to stop whatever it does."""
+        self.pairs.forget_awaited()
+        self._rehearsed = None
+        self.check_soon()
+
+    def ask_again(self) -> None:
+        """A training has begun, for which the trainer has given up what else was asked for."""
+        if self.pairs.awaited:
+            self._trainer.read_files(self.pairs.awaited)
+        self._rehearsed = None
+
     def close(self) -> None:
         """Leave the viewer and the trainer alone."""
         self._later.stop()

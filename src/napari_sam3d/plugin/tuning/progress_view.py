@@ -34,7 +34,7 @@ class ProgressView(QWidget):
         self.title, self.where, self.scores = QLabel(), QLabel(), QLabel()
         self.title.setToolTip("What is tuned, and on what")
         self.where.setToolTip("How far it is, and how long it will take")
-        self.scores.setToolTip("How well the model does on what is held out")
+        self.scores.setToolTip("Dice on what is held out, after 1, 3 and 5 clicks")
         self.curves = Curves(viewer)
         self.preview = PreviewLayer(viewer, find)
         layout = QVBoxLayout(self)

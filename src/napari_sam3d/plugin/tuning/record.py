@@ -110,13 +110,17 @@ class Record:
         """How good it is, in a line; empty before the first look."""
         if not self.base:
             return ""
-        clicks = ", ".join(map(str, COUNTED))
-        before = _listed(self.base)
-        if self.best is None:
-            now = f", now {_listed(self.looks[-1].dice)}" if len(self.looks) > 1 else ""
-            return f"Dice after {clicks} clicks: {before} before tuning{now}"
-        best = f"best {_listed(self.best.dice)} at step {self.best.step}"
-        return f"Dice after {clicks} clicks: {best}, {before} before tuning"
+        before = f"before tuning {_listed(self.base)}"
+        if self.best is not None:
+            return f"Best Dice {_listed(self.best.dice)}, at step {self.best.step}; {before}"
+        if len(self.looks) > 1:
+            return f"Dice {_listed(self.looks[-1].dice)} now; {before}"
+        return f"Dice {before}"
+
+    def newest(self) -> str:
+        """What the newest look has shown, in a sentence."""
+        look, clicks = self.looks[-1], ", ".join(map(str, COUNTED))
+        return f"Step {look.step}: Dice {_listed(look.dice)} after {clicks} clicks."
 
     def _add_step(self, event: Step) -> None:
         mean = event.loss

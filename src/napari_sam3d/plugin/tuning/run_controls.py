@@ -10,6 +10,8 @@ from napari_sam3d.plugin.dock.parts import StatusLine, button, row
 _STEPS = 1000
 _STOP, _STOPPING = "Stop", "Stopping (saving)..."
 _START = "Tune the model on these pairs; clicks in the Segment dock are answered meanwhile"
+_SAVES = "Save and stop; Resume... goes on from there"
+_GIVES_UP = "Give up what is being done: reading files, or estimating the time"
 _RESUME = "Go on with a training that was stopped or has failed"
 
 
@@ -24,7 +26,7 @@ class RunControls(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.start = button("Start", _START)
-        self.stop = button(_STOP, "Save and stop; Resume... goes on from there")
+        self.stop = button(_STOP, _SAVES)
         self.resume = button("Resume...", _RESUME)
         self.folder = button("Open folder", "Show the files of the training, or of all trainings")
         self.busy = QProgressBar()
@@ -67,6 +69,7 @@ class RunControls(QWidget):
         self.start.setToolTip(why or _START)
         self.resume.setEnabled(not trains)
         self.stop.setText(_STOPPING if stops else _STOP)
+        self.stop.setToolTip(_SAVES if trains else _GIVES_UP)
         self.stop.setEnabled(state not in ("idle", "stopping", "checking"))
         self.busy.setVisible(state != "idle")
         if state in ("idle", "checking", "downloading", "stopping"):

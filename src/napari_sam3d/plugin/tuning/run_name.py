@@ -21,9 +21,11 @@ def subject(pairs: Sequence[Pair]) -> str:
         name for pair in pairs for label, name in pair.names.items() if label and name.strip()
     )
     known = [name for name, _ in names.most_common()]
-    if not known:
-        return _UNNAMED
-    return known[0] if len(known) == 1 else f"{known[0]} and {len(known) - 1} more"
+    if len(known) <= 1:
+        return known[0] if known else _UNNAMED
+    # such as "hippocampus" of its anterior and posterior part
+    shared = [word for word in known[0].split() if all(word in it.split() for it in known)]
+    return " ".join(shared) or f"{known[0]} and {len(known) - 1} more"
 
 
 def run_name(what: str, model: str, now: datetime.datetime) -> str:

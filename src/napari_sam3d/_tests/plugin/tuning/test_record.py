@@ -41,12 +41,13 @@ def test_the_time_left_is_that_of_steps_and_looks(record, clock) -> None:
 def test_the_best_look_counts_and_not_the_last(record) -> None:
     base = (0.5, 0.6, 0.7)
     record.add(Validated(0, base, base, False))
-    assert record.scores() == "Dice after 1, 3, 5 clicks: 0.50 / 0.60 / 0.70 before tuning"
+    assert record.scores() == "Dice before tuning 0.50 / 0.60 / 0.70"
     record.add(Validated(50, (0.4, 0.5, 0.6), base, False))
-    assert record.scores().endswith("before tuning, now 0.40 / 0.50 / 0.60")
+    assert record.scores().startswith("Dice 0.40 / 0.50 / 0.60 now; before tuning 0.50")
     record.add(Validated(100, (0.8, 0.8, 0.9), base, True))
     record.add(Validated(150, (0.7, 0.8, 0.9), base, False))
-    assert "best 0.80 / 0.80 / 0.90 at step 100, 0.50 / 0.60 / 0.70 before" in record.scores()
+    assert record.scores().startswith("Best Dice 0.80 / 0.80 / 0.90, at step 100; before tuning")
+    assert record.newest() == "Step 150: Dice 0.70 / 0.80 / 0.90 after 1, 3, 5 clicks."
     assert [look.step for look in record.looks] == [0, 50, 100, 150]
 
 

@@ -118,6 +118,30 @@ def test_files_that_cannot_be_read_are_not_waited_for(dock, trainer, tmp_path) -
     assert len(dock.pairs.value()) == 1
 
 
+def test_reading_is_given_up_by_stop(dock, trainer, tmp_path) -> None:
+    for name in ("x.nii", "x_seg.nii"):
+        (tmp_path / name).touch()
+    dock.preparing.add_folder(tmp_path)
+    assert "Give up" in dock.run.stop.toolTip()
+    press(dock.run.stop)
+    trainer.go("idle")
+    assert dock.pairs.awaited == ()
+    dock.preparing.add_folder(tmp_path)  # and can be begun again
+    assert len(trainer.of("read")) == 2
+
+
+def test_files_that_are_being_read_when_a_training_begins_are_read_after_all(
+    dock, trainer, qtbot, tmp_path
+) -> None:
+    ready(dock, qtbot)
+    for name in ("x.nii", "x_seg.nii"):
+        (tmp_path / name).touch()
+    dock.preparing.add_folder(tmp_path)
+    press(dock.run.start)
+    trainer.begin()
+    assert len(trainer.of("read")) == 2
+
+
 def test_rows_are_removed(dock, qtbot) -> None:
     add_balls(dock)
     dock.pairs.table.selectRow(1)
@@ -255,7 +279,9 @@ def test_a_training_from_start_to_its_verdict(viewer, dock, trainer, qtbot) -> N
     trainer.step(*range(1, 51))
     trainer.tell(Validated(50, BETTER, BASE, True))
     assert dock.progress.where.text().startswith("Step 50 of 100 · 0.5 s a step")
-    qtbot.waitUntil(lambda: "best 0.70 / 0.80 / 0.85 at step 50" in dock.progress.scores.text())
+    qtbot.waitUntil(
+        lambda: "Best Dice 0.70 / 0.80 / 0.85, at step 50" in dock.progress.scores.text()
+    )
     assert dock.run.busy.value() == 500
     adapters_folder().mkdir(parents=True, exist_ok=True)
     (adapters_folder() / f"{name}.safetensors").touch()
