@@ -1,4 +1,4 @@
-"""Longest stalls of napari's event loop while the Segment dock is used, and what they are made of.
+"""Longest stalls of napari's event loop while the docks are used, and what they are made of.
 
 A timer of 10 ms runs in the window's thread; the largest gap between two of its ticks is what a
 user feels as a freeze. Beside it stands the processor time that this thread itself used in that
@@ -39,6 +39,8 @@ FELT_S = 0.05
 """Stacks are looked at in gaps of more than this."""
 KNOWN = ("napari_sam3d", "napari", "vispy", "torch", "scipy", "cc3d", "nibabel")
 BIG = (300, 512, 512)
+SMALL = (48, 64, 64)
+"""Of the volumes that are trained on."""
 
 
 class Gaps:
@@ -176,6 +178,7 @@ def measure(shape: tuple[int, ...], clicks: int) -> dict[str, Any]:
     data = volume(shape)
     folder = Path(tempfile.mkdtemp())
     os.environ["NAPARI_SAM3D_WORK"] = str(folder / "work")
+    os.environ["NAPARI_SAM3D_DATA"] = str(folder / "data")
     os.environ["NAPARI_CONFIG"] = str(folder / "settings.yaml")
     nibabel.save(nibabel.Nifti1Image(data.T, np.eye(4)), folder / "ct.nii.gz")
     nibabel.save(nibabel.Nifti1Image(data.T, np.eye(4)), folder / "ct.nii")
@@ -242,9 +245,65 @@ def measure(shape: tuple[int, ...], clicks: int) -> dict[str, Any]:
     do("write the masks", lambda: viewer.layers.save(target, selected=True))
     voxels = int(np.count_nonzero(session.labels.data))
     status = _text(dock.controls.status)
+    trained = training(viewer, phases, folder, click, answered)
     do("close the dock", lambda: viewer.window.remove_dock_widget(dock))
     viewer.close()
-    return {"voxels": voxels, "status": status, "said": heard, "phases": phases.rows}
+    return {
+        "voxels": voxels,
+        "status": status,
+        "said": heard,
+        "trained": trained,
+        "phases": phases.rows,
+    }
+
+
+def training(
+    viewer: Any,
+    phases: Phases,
+    folder: Path,
+    click: Callable[[int], None],
+    answered: Callable[[], Callable[[], bool]],
+) -> list[str]:
+    """Tune the model in the Train dock, with a click meanwhile; returns what came of it."""
+    import nibabel
+
+    from napari_sam3d.settings import TrainSettings
+
+    pairs = folder / "pairs"
+    pairs.mkdir()
+    for name in "abc":
+        data = volume(SMALL)
+        nibabel.save(nibabel.Nifti1Image(data.T, np.eye(4)), pairs / f"{name}.nii.gz")
+        labels = (data > 100).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(labels.T, np.eye(4)), pairs / f"{name}_seg.nii.gz")
+    _, dock = phases.do(
+        "open the Train dock",
+        lambda: viewer.window.add_plugin_dock_widget("napari-sam3d", "Train"),
+    )
+    trainer, preparing = dock.trainer, dock.preparing
+    told: list[str] = []
+    trainer.event.connect(lambda event: told.append(type(event).__name__))
+    trainer.failed.connect(told.append)
+    dock.set_value(TrainSettings(steps=8, validate_every=4, objects=1))
+
+    def checked() -> bool:
+        return trainer.state == "idle" and not preparing.obstacle
+
+    phases.do("read and check pairs", lambda: preparing.add_folder(pairs), checked)
+
+    def over() -> bool:
+        return trainer.state == "idle" or "Finished" in told
+
+    # the libraries, a look at what is held out, and the first step
+    phases.do("begin a training", dock.run.start_requested.emit, lambda: "Step" in told or over())
+    masks: list[Callable[[], bool]] = []
+    phases.do(
+        "training, and a click",
+        lambda: (masks.append(answered()), click(8)),
+        lambda: masks[0]() and trainer.state == "idle",
+    )
+    phases.do("close the Train dock", lambda: viewer.window.remove_dock_widget(dock))
+    return [f"{name}: {told.count(name)}" for name in dict.fromkeys(told)]
 
 
 def _text(status: Any) -> str:
