@@ -86,4 +86,4 @@ def _line(check: Check) -> str:
 
 
 def _hint(problems: Sequence[Check]) -> str:
-    return " Add --fix to mend it." if any(it.pair and it.fix for it in problems) else ""
+    return " Add --fix to mend it." if any(it.automatic for it in problems) else ""

@@ -113,7 +113,9 @@ def mend(pairs: Sequence[Pair], check: Check, fix: str = "") -> tuple[Pair, ...]
 
 
 def mend_all(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[Check]]:
-    """Press the button of each problem of a pair, until there is none left.
+    """Press the button of each problem of a pair, until there is none left to press.
+
+    Where a header is in doubt, it is left to somebody who looks at the images.
 
     Returns
     -------
@@ -125,7 +127,7 @@ def mend_all(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[Check]]:
     while True:
         first: dict[str, Check] = {}
         for check in _of_pairs(mended, None, []):
-            if check.state == PROBLEM:
+            if check.state == PROBLEM and check.automatic:
                 first.setdefault(check.pair, check)
         if not first:
             return mended, done
@@ -202,9 +204,9 @@ def _count(
     settings: TrainSettings, pairs: Sequence[Pair], found: list[Contents], broken: bool
 ) -> Check:
     """Whether there is enough to learn from and to judge by."""
-    if not pairs:
-        return Check("", "count", PROBLEM, NO_CASE)
     objects = sum(len(it.edges_mm) for it in found)
+    if not objects:
+        return Check("", "count", PROBLEM, NO_CASE)
     names = {
         pair.names.get(label, f"label {label}")
         for pair, it in zip(pairs, found, strict=True)

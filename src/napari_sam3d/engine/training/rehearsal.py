@@ -157,7 +157,9 @@ def _try(
 
 
 def _sentence(told: Rehearsal, minutes: float, device: torch.device) -> str:
-    long = f"{minutes:.0f} minutes" if minutes >= 1.5 else f"{60 * minutes:.0f} seconds"
+    long = f"{60 * minutes:.0f} seconds" if minutes < 1.5 else f"{minutes:.0f} minutes"
+    if minutes >= 90:
+        long = f"{minutes / 60:.1f} hours"
     return (
         f"About {long}: {told.step_seconds:.2g} s a step, {told.look_seconds:.2g} s a look; "
         f"{told.peak_bytes / _GB:.1f} GB of memory on {device}."

@@ -79,8 +79,23 @@ def test_a_header_that_cannot_be_right_is_not_followed():
     pair = shifted(pairs_of(1)[0], 500, 0, 0)
     check = one(checks([pair]), "grid", "ball 0")
     assert (check.fix, check.other) == ("Use the image's position", "Resample the labels")
-    assert "100% of what is labelled outside" in check.sentence
+    assert "100% of what is labelled is outside of it" in check.sentence
+    assert mend_all([pair]) == ((pair,), [])  # somebody has to look
     (mended,) = labelled(mend([pair], check))
+    assert (mended.labels == pair.labels).all()
+
+
+def test_a_header_that_was_lost_is_not_followed():
+    """As many voxels as the image, but of another size: no scan is labelled like that."""
+    (pair,) = pairs_of(1)
+    grid = Grid.from_spacing(pair.volume.grid.shape, (1.2, 1, 1))
+    image = replace(pair.volume, grid=grid)
+    lost = replace(pair, volume=image)
+    check = one(checks([lost]), "grid", "ball 0")
+    assert (check.fix, check.other) == ("Use the image's position", "Resample the labels")
+    assert "voxels of another size" in check.sentence
+    assert mend_all([lost]) == ((lost,), [])
+    (mended,) = labelled(mend([lost], check))
     assert (mended.labels == pair.labels).all()
 
 

@@ -47,3 +47,8 @@ class Check:
     fix: str = ""
     other: str = ""
     instead: str = ""
+
+    @property
+    def automatic(self) -> bool:
+        """Whether its button may be pressed for a user who does not look at the images."""
+        return bool(self.pair and self.fix) and self.fix != PLACE

@@ -20,6 +20,7 @@ from napari_sam3d.volume import Grid
 
 _ALIKE = 1e-3  # of a voxel, along the longest axis: so far grids may be apart and be the same
 _INSIDE = 0.95  # share of the labelled voxels that has to be in the image when the header is right
+_SIZE = 0.01  # so much of an edge may voxels differ and be of the same size
 _ANY = 0.01  # share below which they belong to another image
 _SOME = 20_000  # voxels that are enough to tell such a share
 
@@ -59,8 +60,14 @@ def grid_check(pair: Pair) -> Check:
     said = f"{start} {_lie(pair)} {_far(apart)} from the image by the headers"
     if inside < _INSIDE:
         said += (
-            f", with {1 - inside:.0%} of what is labelled outside of it, and has as many voxels; "
-            "its header is probably wrong, so use the image's position."
+            f", where {1 - inside:.0%} of what is labelled is outside of it; it belongs to another "
+            "image, or its header is wrong and the image's position right."
+        )
+        return Check(pair.name, "grid", PROBLEM, said, PLACE, RESAMPLE)
+    if not np.allclose(own.spacing, wanted.spacing, rtol=_SIZE, atol=0):
+        said += (
+            ", with as many voxels of another size; its header is probably wrong and the image's "
+            "position right."
         )
         return Check(pair.name, "grid", PROBLEM, said, PLACE, RESAMPLE)
     said += "; resample the labels, or use the image's position if the header is wrong."

@@ -93,7 +93,7 @@ def intensity_check(
             if values.odd == 1
             else (f"{values.odd:,} voxels that are no numbers")
         )
-        said = f"{name} has {count}; replace by the lowest value of the image."
+        said = f"{name} has {count}; replace them by its lowest value."
         return Check(name, "intensity", PROBLEM, said, FILL)
     span = f"{_number(values.least)} to {_number(values.most)}"
     window = spec.intensity if spec is not None and spec.intensity.kind == "window" else None
