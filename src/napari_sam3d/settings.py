@@ -77,6 +77,8 @@ class TrainSettings:
     """Where the network runs: auto, cpu, mps, cuda or cuda:N."""
     precision: str = field(default="auto", metadata={"choices": ("auto", "fp32", "bf16", "fp16")})
     """Number format of the network: auto takes bf16 where the device is fast at it."""
+    encoder_rank: int = field(default=0, metadata={"min": 0, "max": 64})
+    """Tune the encoder of SAM-Med3D too, by changes of this rank, such as 8; slower than 0."""
     checkpointing: str = field(default="auto", metadata={"choices": ("auto", "on", "off")})
     """Gradient checkpointing: blocks are computed twice, which saves memory; auto where it must."""
     seed: int = field(default=42, metadata={"min": 0, "max": 2**31 - 1})

@@ -96,7 +96,9 @@ def load_adapter(model: PromptableModel, spec: ModelSpec, path: Path) -> Adapter
     if facts.family != spec.family:
         raise ValueError(f"{path.name} was tuned for {facts.model}, but {spec.name} is loaded.")
     check_base(path.name, facts, spec, base_sum(spec))
-    put_tensors(model, read_tensors(path), path.name)
+    tensors = read_tensors(path)
+    model.make_room(tensors)
+    put_tensors(model, tensors, path.name)
     return facts
 
 

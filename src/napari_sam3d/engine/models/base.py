@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,15 @@ class PromptableModel(nn.Module, ABC):
     @abstractmethod
     def is_adapter(name: str) -> bool:
         """Whether the parameter called `name` is tuned and saved by few-shot training."""
+
+    def add_low_rank(self, rank: int) -> None:
+        """Have a frozen encoder tuned by changes of low rank, which change nothing at first."""
+        raise ValueError(
+            "Changes of low rank are for the encoder of SAM-Med3D; leave --encoder-rank at 0."
+        )
+
+    def make_room(self, tensors: Mapping[str, Tensor]) -> None:
+        """Add what the tensors of an adapter need beyond what the network has."""
 
     def forward(self, patch: Tensor, prompts: PatchPrompts) -> Masks:
         return self.decode_masks(self.encode_image(patch), prompts)

@@ -54,7 +54,8 @@ class ClickLessons(Lessons):
         ]
         self._device = next(model.parameters()).device
         self._loss = mask_loss()
-        self.fixed = min(_MOST_FIXED, self._recipe.fixed * len(self._objects))
+        if not settings.encoder_rank:  # which would have each patch encoded at every step
+            self.fixed = min(_MOST_FIXED, self._recipe.fixed * len(self._objects))
         self._samples: dict[int, Sample] = {}
         self._embeddings: dict[int, Any] = {}
 

@@ -50,6 +50,8 @@ class Tuner:
         team: Team | None = None,
     ) -> None:
         self.model, self._lessons, self._settings, self._team = model, lessons, settings, team
+        if settings.encoder_rank:
+            model.add_low_rank(settings.encoder_rank)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(model.is_adapter(name))
         recompute(model, settings.checkpointing)

@@ -12,7 +12,7 @@ from napari_sam3d._tests.engine.models.test_contract import SMALL, build
 from napari_sam3d._tests.engine.training.small import balls, settings
 from napari_sam3d.catalog import MODELS, model_spec
 from napari_sam3d.engine.adapter_facts import read_facts
-from napari_sam3d.engine.adapters import read_tensors
+from napari_sam3d.engine.adapters import put_tensors, read_tensors
 from napari_sam3d.engine.models.base import PatchPrompts
 from napari_sam3d.engine.models.compact import Compact
 from napari_sam3d.engine.training import Base, Finished, RunFolder, Step, train
@@ -73,6 +73,47 @@ def test_a_training_changes_all_adapters_and_nothing_else(data_folder, family):
     assert set(read_tensors(last)) == set(after) - frozen
     facts = read_facts(last)
     assert facts.family == family and facts.patch_shape == bases[0].spec.patch_shape
+
+
+def test_the_encoder_of_sam_med3d_is_tuned_by_choice(data_folder):
+    """Changes of low rank: none at first, in the adapter afterwards, and brought back from it."""
+    fresh = small_base("sam_med3d").model
+    patch = torch.randn(1, 1, 64, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = fresh.encode_image(patch).features
+        fresh.add_low_rank(2)
+        assert torch.equal(fresh.encode_image(patch).features, before)
+    bases = []
+
+    def load(wanted):
+        bases.append(small_base("sam_med3d"))
+        return bases[-1]
+
+    wanted = settings(steps=3, validate_every=3, rate=1e-2, objects=1, clicks=1, encoder_rank=2)
+    folder = RunFolder.called("x")
+    assert isinstance(list(train(wanted, balls(3), folder, load=load))[-1], Finished)
+    tensors = read_tensors(folder.last)
+    low = {key for key in tensors if ".low_rank." in key}
+    assert len(low) == 2 * len(fresh.image_encoder.blocks)
+    assert all(tensors[key].any() for key in low)
+    other = small_base("sam_med3d").model
+    other.make_room(tensors)
+    put_tensors(other, tensors, "x")
+    with torch.inference_mode():
+        after = other.encode_image(patch).features
+        assert torch.equal(after, bases[0].model.encode_image(patch).features)
+    assert not torch.equal(after, before)
+    with pytest.raises(ValueError, match="with rank 2, not 4; choose the same"):
+        other.add_low_rank(4)
+    with pytest.raises(ValueError, match="are for the encoder of SAM-Med3D"):
+        list(
+            train(
+                settings(encoder_rank=2),
+                balls(3),
+                RunFolder.called("y"),
+                load=lambda _: small_base("compact"),
+            )
+        )
 
 
 def test_a_step_is_the_same_however_many_came_before(data_folder):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel, expected_iou
 from napari_sam3d.engine.models.sam_blocks import full_precision
 from napari_sam3d.engine.models.sam_med3d.decoder import MaskDecoder
-from napari_sam3d.engine.models.sam_med3d.encoder import ImageEncoder
+from napari_sam3d.engine.models.sam_med3d.encoder import Block, ImageEncoder, LowRank
 from napari_sam3d.engine.models.sam_med3d.prompt_encoder import PromptEncoder
 
 __all__ = ["Embedding", "SamMed3D"]
@@ -106,4 +108,23 @@ class SamMed3D(PromptableModel):
 
     @staticmethod
     def is_adapter(name: str) -> bool:
-        return name.startswith(("prompt_encoder.", "mask_decoder."))
+        return name.startswith(("prompt_encoder.", "mask_decoder.")) or ".low_rank." in name
+
+    def add_low_rank(self, rank: int) -> None:
+        generator = torch.Generator().manual_seed(0)  # several processes begin alike
+        for block in self.image_encoder.blocks:
+            assert isinstance(block, Block)
+            found = block.attn.low_rank
+            if found is None:
+                block.attn.low_rank = LowRank.beside(block.attn.qkv, rank, generator)
+            elif found.rank != rank:
+                raise ValueError(
+                    f"The adapter to begin with changes the encoder with rank {found.rank}, not "
+                    f"{rank}; choose the same."
+                )
+
+    def make_room(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, tensor in tensors.items():
+            if name.endswith(".low_rank.down.weight"):
+                self.add_low_rank(len(tensor))
+                return

@@ -115,6 +115,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.window = heads, window
         self.qkv = nn.Linear(width, 3 * width)
+        self.low_rank: LowRank | None = None
         self.proj = nn.Linear(width, width)
         self.rel_pos_d, self.rel_pos_h, self.rel_pos_w = (
             nn.Parameter(torch.zeros(2 * window - 1, width // heads)) for _ in range(3)
@@ -123,7 +124,12 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, n, n, c) with n at most the window -> the same shape."""
         b, n, _, _, c = x.shape
-        qkv = by_onednn(self.qkv, x).view(b, n**3, 3, self.heads, c // self.heads)
+        weight = self.qkv.weight
+        if self.low_rank is not None:
+            weight = weight + self.low_rank.change()
+        qkv = by_onednn(lambda t: F.linear(t, weight, self.qkv.bias), x).view(
+            b, n**3, 3, self.heads, c // self.heads
+        )
         with full_precision(x):
             q, k, v = qkv.permute(2, 0, 3, 1, 4).float()  # (b, heads, n^3, c / heads) each
             queries, offset = q.unflatten(2, (n, n, n)), None
@@ -169,6 +175,29 @@ class Attention(nn.Module):
         first = torch.einsum("bmdhec,hgc->bmdheg", q, table_h[:n])
         second = torch.einsum("bmdhfc,fgc->bmdhfg", q, table_w)
         return own, first, second
+
+
+class LowRank(nn.Module):
+    """A change of a linear layer by few numbers (Hu et al., LoRA, 2021); none at first."""
+
+    def __init__(self, width: int, out: int, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+        self.down = nn.Linear(width, rank, bias=False)
+        self.up = nn.Linear(rank, out, bias=False)
+
+    @classmethod
+    def beside(cls, layer: nn.Linear, rank: int, generator: torch.Generator) -> LowRank:
+        """One for a layer, where that is."""
+        low = cls(layer.in_features, layer.out_features, rank)
+        with torch.no_grad():
+            low.down.weight.normal_(std=layer.in_features**-0.5, generator=generator)
+            low.up.weight.zero_()
+        return low.to(layer.weight.device)
+
+    def change(self) -> Tensor:
+        """What is added to the weight (out, width)."""
+        return self.up.weight @ self.down.weight
 
 
 def attend(
