@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,12 +75,15 @@ class Curves(QWidget):
 
     def set_value(self, record: Record) -> None:
         """Draw what has been told so far."""
+        if record.started is not None:
+            self.legend.setText(_legend(record.started.counted))
         last = max(record.steps, 1)
         self.dice.setXRange(0, last, padding=0.02)
         self.loss.setXRange(0, last, padding=0.02)
         at = np.array([look.step for look in record.looks], float)
         for number, curve in enumerate(self.scores):
-            curve.setData(at, np.array([look.dice[number] for look in record.looks], float))
+            told = [value for look in record.looks for value in look.dice[number : number + 1]]
+            curve.setData(at[: len(told)], np.array(told, float))
         for number, line in enumerate(self._bases):
             base = record.base[number : number + 1]
             line.setData([0.0, last] if base else [], [*base, *base])
@@ -122,11 +126,13 @@ def _plot(pg: Any, title: str) -> Any:
     return plot
 
 
-def _legend() -> str:
-    words = [f"{count} click{'s' * (count > 1)}" for count in COUNTED]
+def _legend(counted: Sequence[int] = COUNTED) -> str:
+    words = [
+        f"{count} click{'s' * (count > 1)}" if count else "without clicks" for count in counted
+    ]
     parts = [
         f'<span style="color:{color}">●</span>&nbsp;{word.replace(" ", "&nbsp;")}'
-        for color, word in zip(_COLORS, words, strict=True)
+        for color, word in zip(_COLORS, words, strict=False)
     ]
     return " &nbsp;".join([*parts, "╌&nbsp;before"])
 

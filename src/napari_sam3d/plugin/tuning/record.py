@@ -119,8 +119,11 @@ class Record:
 
     def newest(self) -> str:
         """What the newest look has shown, in a sentence."""
-        look, clicks = self.looks[-1], ", ".join(map(str, COUNTED))
-        return f"Step {look.step}: Dice {_listed(look.dice)} after {clicks} clicks."
+        look = self.looks[-1]
+        counted = COUNTED if self.started is None else self.started.counted
+        clicks = ", ".join(str(count) for count in counted if count)
+        after = f" after {clicks} clicks" if clicks else ""
+        return f"Step {look.step}: Dice {_listed(look.dice)}{after}."
 
     def _add_step(self, event: Step) -> None:
         mean = event.loss

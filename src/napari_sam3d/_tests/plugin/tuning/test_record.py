@@ -51,6 +51,14 @@ def test_the_best_look_counts_and_not_the_last(record) -> None:
     assert [look.step for look in record.looks] == [0, 50, 100, 150]
 
 
+def test_a_network_without_clicks_has_one_dice(clock) -> None:
+    record = Record(50, clock)
+    record.add(Started("organs", 0, 100, 10, ("a",), ("b",), False, (0,)))
+    record.add(Validated(50, (0.7,), (0.5,), True))
+    assert record.newest() == "Step 50: Dice 0.70."
+    assert record.scores() == "Best Dice 0.70, at step 50; before tuning 0.50"
+
+
 def test_steps_that_are_told_together_weigh_as_many(record) -> None:
     one = Record()
     for number in range(1, 12):
