@@ -40,6 +40,11 @@ class Thinned:
 
     def __call__(self, event: Event) -> None:
         """Tell this, now or together with the next ones."""
+        if isinstance(event, Looking) and event.found is not None:  # whose mask is wanted
+            self._look = None
+            self.flush()
+            self._tell(event)
+            return
         if not isinstance(event, Looking if self._look else Step):
             self.flush()
         if isinstance(event, Step):

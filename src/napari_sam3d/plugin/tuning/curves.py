@@ -122,7 +122,7 @@ def _plot(pg: Any, title: str) -> Any:
     for side in ("left", "bottom"):
         plot.getAxis(side).enableAutoSIPrefix(False)
     plot.showGrid(x=False, y=True, alpha=0.15)
-    plot.getPlotItem().setContentsMargins(0, 4, 8, 0)
+    plot.getPlotItem().setContentsMargins(0, 4, 8, 4)
     return plot
 
 

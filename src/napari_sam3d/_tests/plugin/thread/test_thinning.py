@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from napari_sam3d.engine.training.events import Looking, Saved, Step, Validated
+import numpy as np
+
+from napari_sam3d.engine.training.events import Looking, Preview, Saved, Step, Validated
 from napari_sam3d.plugin.thread.thinning import EVERY_S, Thinned
 
 
@@ -58,3 +60,14 @@ def test_slow_steps_are_told_as_they_are() -> None:
         tell(event)
         assert told[-1] == event
     assert told == events
+
+
+def test_no_mask_of_a_look_is_lost() -> None:
+    told: list = []
+    tell = Thinned(told.append, Clock())  # all at the same moment
+    mask = np.ones((1, 1, 1), bool)
+    found = [Preview("a", label, mask, (slice(0, 1),) * 3, 1.0) for label in (1, 2, 3)]
+    looks = [Looking(3, number, 3, it) for number, it in enumerate(found, 1)]
+    for event in (step(3), *looks):
+        tell(event)
+    assert told[-3:] == looks
