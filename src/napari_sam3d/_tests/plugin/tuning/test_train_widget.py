@@ -184,7 +184,7 @@ def test_a_problem_stands_first_and_its_button_solves_it(dock, trainer, qtbot) -
     assert dock.run.start.toolTip() == dock.checks.value()[0].sentence
     assert "cannot be learned from" in dock.pairs.table.item(3, 0).toolTip()
     qtbot.waitUntil(lambda: dock.checks.buttons()[0].isVisible())
-    press(dock.checks.buttons()[0])
+    dock.checks.buttons()[0].click()
     assert dock.pairs.value()[3].labels_grid == pair.volume.grid
     qtbot.waitUntil(dock.run.start.isEnabled)
     assert dock.checks.buttons() == []
@@ -195,7 +195,7 @@ def test_a_pair_without_labels_is_left_out_by_its_button(dock, qtbot) -> None:
     pair = ball_pair("blank")
     dock.pairs.add_pair(replace(pair, labels=np.zeros_like(pair.labels)))
     qtbot.waitUntil(lambda: [it.text() for it in dock.checks.buttons()] == ["Leave it out"])
-    press(dock.checks.buttons()[0])
+    dock.checks.buttons()[0].click()
     assert [pair.name for pair in dock.pairs.value()] == ["ball 0", "ball 1", "ball 2"]
 
 
@@ -206,7 +206,7 @@ def test_a_name_that_is_taken_is_replaced_by_its_button(dock, qtbot) -> None:
     dock.choice.name.selectAll()
     QTest.keyClicks(dock.choice.name, "femur")
     qtbot.waitUntil(lambda: [it.text() for it in dock.checks.buttons()] == ["Take another name"])
-    press(dock.checks.buttons()[0])
+    dock.checks.buttons()[0].click()
     qtbot.waitUntil(dock.run.start.isEnabled)
     assert dock.choice.run_name() == "femur-2"
 
