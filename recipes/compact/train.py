@@ -19,12 +19,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 import tyro
 from candidates import CANDIDATES
-from muon import Muon
 from pool import SHAPE, by_source, held_out, load_cases, make_sample, open_pool, usable_row
 from torch import Tensor
 
 from napari_sam3d.engine.clicks import largest_component, next_click
 from napari_sam3d.engine.models.base import Masks, PatchPrompts, PromptableModel
+from napari_sam3d.engine.training.muon import Muon
 
 HELD_BACK = 64  # samples at the end of each pool that are not trained on
 

@@ -34,6 +34,15 @@ def adapter_tensors(model: PromptableModel) -> dict[str, Tensor]:
     }
 
 
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in half precision, which is half the file; what is too large for it stays."""
+    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    return {
+        name: half if bool(torch.isfinite(half).all()) else tensors[name]
+        for name, half in halves.items()
+    }
+
+
 def save_adapter(path: Path, tensors: Mapping[str, Tensor], facts: AdapterFacts) -> None:
     """Write an adapter in one step.
 

@@ -16,6 +16,7 @@ from napari_sam3d.engine.adapters import (
     FORMAT,
     adapter_tensors,
     base_sum,
+    halved,
     load_adapter,
     save_adapter,
 )
@@ -60,6 +61,28 @@ def test_a_round_trip_changes_what_is_tuned_and_nothing_else(tmp_path):
     for key, tensor in target.state_dict().items():
         expected = source.state_dict()[key] if Compact.is_adapter(key) else before[key]
         assert torch.equal(tensor, expected)
+
+
+def test_half_precision_takes_half_the_file_where_numbers_permit(tmp_path):
+    tensors = {"small": torch.linspace(-1, 1, 3000), "large": torch.tensor([1e6, 1.0])}
+    halves = halved(tensors)
+    assert halves["small"].dtype == torch.float16 and halves["large"].dtype == torch.float32
+    torch.testing.assert_close(halves["small"].float(), tensors["small"], atol=5e-4, rtol=1e-3)
+    assert torch.equal(halves["large"], tensors["large"])
+    sizes = [saved(tmp_path / name, it).stat().st_size for name, it in (("a", tensors), ("b", halves))]
+    assert sizes[0] - sizes[1] == 6000
+
+
+def test_tensors_in_half_precision_go_into_a_model_of_full_precision(tmp_path):
+    source, target = small(), small()
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.uniform_(-1, 1)
+    saved(tmp_path / "x.safetensors", halved(adapter_tensors(source)))
+    load_adapter(target, SPEC, tmp_path / "x.safetensors")
+    for key, tensor in adapter_tensors(target).items():
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, source.state_dict()[key], atol=1e-3, rtol=1e-3)
 
 
 def without_one(tensors):

@@ -20,8 +20,10 @@ from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.rounds import mask_loss, play
 from napari_sam3d.engine.training.samples import Sample, draw, left_right, mirrored, varied
 from napari_sam3d.engine.training.validation import chosen_objects, validate
+from napari_sam3d.engine.training.warping import warped
 from napari_sam3d.settings import TrainSettings
 
+_WARPED = 0.8  # share of patches
 _MOST_FIXED = 32  # patches that are kept, with their embeddings
 
 
@@ -89,6 +91,8 @@ class ClickLessons(Lessons):
             if self._settings.augment:
                 if rng.random() < 0.5:
                     sample = mirrored(sample, left_right(self._spec))
+                if rng.random() < _WARPED:
+                    sample = warped(sample, rng)
                 sample = varied(sample, rng)
             return sample, -1
         number = int(rng.integers(self.fixed))

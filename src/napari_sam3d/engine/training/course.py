@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapter_facts import AdapterFacts
-from napari_sam3d.engine.adapters import save_adapter
+from napari_sam3d.engine.adapters import halved, save_adapter
 from napari_sam3d.engine.models.base import PromptableModel
 from napari_sam3d.engine.places import adapter_file
 from napari_sam3d.engine.predictor import predictor_of
@@ -190,8 +190,8 @@ class Course:
         self._stale = 0 if best else self._stale + 1
         tensors = self._finite()
         if best:
-            self._after, self._best_step, self._best = dice, self._step, tensors
-            self._folder.write_best(tensors, self._facts(dice))
+            self._after, self._best_step, self._best = dice, self._step, halved(tensors)
+            self._folder.write_best(self._best, self._facts(dice))
             yield Saved(self._step, self._folder.best)
         self._save(tensors)
         yield Saved(self._step, self._folder.last)

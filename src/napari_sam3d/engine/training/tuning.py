@@ -14,6 +14,7 @@ from napari_sam3d.engine.devices import autocast, choose_precision
 from napari_sam3d.engine.models.base import PromptableModel, recompute
 from napari_sam3d.engine.training.distributed import Team
 from napari_sam3d.engine.training.lessons import Lessons
+from napari_sam3d.engine.training.muon import Muon
 from napari_sam3d.engine.training.recipes import Recipe
 from napari_sam3d.engine.training.run_folder import CHANGED
 from napari_sam3d.settings import TrainSettings
@@ -59,7 +60,8 @@ class Tuner:
         self.device = next(model.parameters()).device
         self._precision = choose_precision(settings.precision, self.device)
         self._highest = settings.rate or recipe.rate
-        self._optimiser = torch.optim.AdamW(
+        kind = Muon if recipe.muon else torch.optim.AdamW
+        self._optimiser: torch.optim.Optimizer = kind(
             self._tuned, lr=self._highest, weight_decay=recipe.decay
         )
         self._scaler = torch.amp.GradScaler(  # half precision has no small numbers
