@@ -46,7 +46,7 @@ class TrainSettings:
     adapter: str = ""
     """Begin with the model as it was tuned before: the name of an adapter, or its file."""
     effort: str = field(default="normal", metadata={"choices": ("quick", "normal", "long")})
-    """How long: 100, 400 or 2000 steps."""
+    """How long: 100, 300 or 2000 steps."""
     steps: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
     """Number of steps; 0 takes that of the effort."""
     rate: float = field(
@@ -93,7 +93,7 @@ class TrainSettings:
         return self.steps or EFFORTS[self.effort]
 
 
-EFFORTS = {"quick": 100, "normal": 400, "long": 2000}
+EFFORTS = {"quick": 100, "normal": 300, "long": 2000}
 """Steps of each effort."""
 
 AFTER_THE_NETWORK = ("threshold", "keep_clicked", "fill_holes", "smooth_mm")

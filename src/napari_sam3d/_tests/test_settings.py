@@ -54,7 +54,7 @@ def test_settings_are_values():
 
 @pytest.mark.parametrize(
     ("settings", "total"),
-    [({}, 400), ({"effort": "quick"}, 100), ({"effort": "long"}, 2000), ({"steps": 7}, 7)],
+    [({}, 300), ({"effort": "quick"}, 100), ({"effort": "long"}, 2000), ({"steps": 7}, 7)],
 )
 def test_the_effort_says_how_many_steps_unless_they_are_given(settings, total):
     assert TrainSettings(**settings).total == total

@@ -69,8 +69,8 @@ def test_half_precision_takes_half_the_file_where_numbers_permit(tmp_path):
     assert halves["small"].dtype == torch.float16 and halves["large"].dtype == torch.float32
     torch.testing.assert_close(halves["small"].float(), tensors["small"], atol=5e-4, rtol=1e-3)
     assert torch.equal(halves["large"], tensors["large"])
-    sizes = [saved(tmp_path / name, it).stat().st_size for name, it in (("a", tensors), ("b", halves))]
-    assert sizes[0] - sizes[1] == 6000
+    whole, half = saved(tmp_path / "a", tensors), saved(tmp_path / "b", halves)
+    assert whole.stat().st_size - half.stat().st_size == 6000
 
 
 def test_tensors_in_half_precision_go_into_a_model_of_full_precision(tmp_path):

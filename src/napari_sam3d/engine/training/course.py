@@ -42,6 +42,7 @@ from napari_sam3d.engine.training.report import (
     class_names,
     config_of,
     facts_of,
+    helps,
     verdict,
 )
 from napari_sam3d.engine.training.run_folder import Row, RunFolder
@@ -49,8 +50,6 @@ from napari_sam3d.engine.training.runs import check_free
 from napari_sam3d.engine.training.tuning import Tuner
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import InferenceSettings, TrainSettings
-
-_GAIN = 0.005  # of mean Dice, below which an adapter does not count as better
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +252,9 @@ class Course:
 
     def _install(self) -> Path | None:
         """Put the best adapter among those that can be chosen; None when it is not better."""
-        if self._best is None or np.mean(self._after) < np.mean(self._before) + _GAIN:
+        if self._best is None:
+            return None
+        if not helps(self._before, self._after, self._split.optimistic):
             return None
         path = adapter_file(self._folder.name)
         path.parent.mkdir(parents=True, exist_ok=True)

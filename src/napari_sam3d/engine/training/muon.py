@@ -18,7 +18,7 @@ _TINY = 1e-8
 
 @final
 class Muon(torch.optim.Optimizer):
-    """Weights (out, in, ...) are taken as matrices (out, rest); what is no matrix does not decay."""
+    """Weights (out, in, ...) are matrices (out, rest) to it; what is no matrix does not decay."""
 
     def __init__(
         self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
@@ -26,7 +26,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:

@@ -21,6 +21,7 @@ from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
 
 _MOST_CLASSES = 256
+_GAIN = 0.005  # of mean Dice, below which an adapter does not count as better
 _MAY_CHANGE = {
     "effort",
     "steps",
@@ -141,6 +142,16 @@ def facts_of(
         version=version("napari-sam3d"),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
     )
+
+
+def helps(before: Scores, after: Scores, optimistic: bool) -> bool:
+    """Whether an adapter is better than the model before.
+
+    Where the figures are optimistic more is asked for: none of them may be worse.
+    """
+    if optimistic and any(b > a for b, a in zip(before, after, strict=True)):
+        return False
+    return bool(np.mean(after) >= np.mean(before) + _GAIN)
 
 
 def verdict(

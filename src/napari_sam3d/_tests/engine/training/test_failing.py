@@ -77,15 +77,15 @@ def test_full_memory_in_a_look(monkeypatch):
 
     def full(predictor, it):
         looked.append(it.case)
-        return clicks_on(predictor, it) if len(looked) < 3 else out_of_memory()
+        return clicks_on(predictor, it) if len(looked) < 4 else out_of_memory()
 
     monkeypatch.setattr(validation, "clicks_on", full)
     failed = fails(training())
-    assert "not enough memory to tune compact" in failed.sentence and failed.step == 20
+    assert "not enough memory to tune compact" in failed.sentence and failed.step == 30
     assert failed.adapter == RunFolder.called("x").best and loadable(failed.adapter)
     monkeypatch.setattr(validation, "clicks_on", clicks_on)
     started, *_, last = training(resume=True)
-    assert started.step == 10 and isinstance(last, Finished)  # from where it was saved
+    assert started.step == 20 and isinstance(last, Finished)  # from where it was saved
 
 
 def test_a_loss_that_is_no_number_changes_no_tensor():

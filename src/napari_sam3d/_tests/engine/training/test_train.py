@@ -28,6 +28,7 @@ from napari_sam3d.engine.training import (
     train,
 )
 from napari_sam3d.engine.training.cases import regions
+from napari_sam3d.engine.training.report import helps
 
 
 def run(name="x", count=3, resume=False, stop=None, load=small_base, **wanted):
@@ -248,3 +249,16 @@ def test_a_frozen_encoder_sees_each_patch_once(monkeypatch):
 
     run(load=load, steps=30, validate_every=30)
     assert 1 <= np.sum(np.array(encoded) == 0) <= 4  # two volumes of one object, two patches each
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "strictly", "optimistic"),
+    [
+        ((0.5, 0.6, 0.7), (0.6, 0.7, 0.8), True, True),
+        ((0.5, 0.6, 0.7), (0.5, 0.6, 0.712), False, False),  # too little
+        ((0.78, 0.61, 0.81), (0.77, 0.82, 0.83), True, False),
+    ],
+)
+def test_optimistic_figures_must_not_fall_anywhere(before, after, strictly, optimistic):
+    assert helps(before, after, False) == strictly
+    assert helps(before, after, True) == optimistic
