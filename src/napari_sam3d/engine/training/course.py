@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,6 +42,7 @@ from napari_sam3d.engine.training.report import (
     config_of,
     facts_of,
     helps,
+    told_before,
     verdict,
 )
 from napari_sam3d.engine.training.run_folder import Row, RunFolder
@@ -134,6 +134,7 @@ class Course:
             tuple(case.name for case in self._split.held_out),
             self._split.optimistic,
             self._lessons.counted,
+            tuple(told_before(self._rows, self._before, self._lessons.counted)),
         )
         self._folder.write_status("RUNNING", self._step, total)
         if self._split.optimistic:
@@ -184,8 +185,8 @@ class Course:
             row.update(
                 {f"dice_{n}": value for n, value in zip(self._lessons.counted, dice, strict=True)}
             )
-        best = np.mean(dice) > np.mean(self._after)
-        yield Validated(self._step, dice, self._before, bool(best))
+        best = helps(self._before, dice) and sum(dice) > sum(self._after)
+        yield Validated(self._step, dice, self._before, best)
         self._stale = 0 if best else self._stale + 1
         tensors = self._finite()
         if best:
@@ -253,8 +254,6 @@ class Course:
     def _install(self) -> Path | None:
         """Put the best adapter among those that can be chosen; None when it is not better."""
         if self._best is None:
-            return None
-        if not helps(self._before, self._after, self._split.optimistic):
             return None
         path = adapter_file(self._folder.name)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,8 @@ class Started:
         Whether that are parts of the same volumes.
     counted
         Clicks after which the Dice is told, or 0 alone.
+    past
+        What an earlier part of the run told.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Started:
     held_out: tuple[str, ...]
     optimistic: bool
     counted: tuple[int, ...] = COUNTED
+    past: tuple[Step | Validated, ...] = ()
 
 
 @dataclass(frozen=True)

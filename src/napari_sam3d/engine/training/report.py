@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +16,8 @@ from napari_sam3d.catalog import ModelSpec
 from napari_sam3d.engine.adapter_facts import AdapterFacts
 from napari_sam3d.engine.class_prior import ClassPrior
 from napari_sam3d.engine.training.cases import Split, objects_of
-from napari_sam3d.engine.training.events import COUNTED, Scores
+from napari_sam3d.engine.training.events import COUNTED, Scores, Step, Validated
+from napari_sam3d.engine.training.run_folder import Row
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.settings import TrainSettings
 
@@ -144,14 +145,29 @@ def facts_of(
     )
 
 
-def helps(before: Scores, after: Scores, optimistic: bool) -> bool:
-    """Whether an adapter is better than the model before.
-
-    Where the figures are optimistic more is asked for: none of them may be worse.
-    """
-    if optimistic and any(b > a for b, a in zip(before, after, strict=True)):
+def helps(before: Scores, after: Scores) -> bool:
+    """Whether an adapter is better than the model before: on average, and nowhere worse."""
+    if any(now < then for then, now in zip(before, after, strict=True)):
         return False
     return bool(np.mean(after) >= np.mean(before) + _GAIN)
+
+
+def told_before(
+    rows: Sequence[Row], before: Scores, counted: Sequence[int]
+) -> Iterator[Step | Validated]:
+    """The events that lines of the log stand for."""
+    if before:
+        yield Validated(0, before, before, False)
+    highest = sum(before)
+    for row in rows:
+        step = int(row["step"])
+        if {"loss", "rate", "seconds"} <= row.keys():
+            yield Step(step, row["loss"], row["rate"], row["seconds"])
+        dice = tuple(row[key] for key in (f"dice_{n}" for n in counted) if key in row)
+        if before and len(dice) == len(before):
+            best = helps(before, dice) and sum(dice) > highest
+            highest = sum(dice) if best else highest
+            yield Validated(step, dice, before, best)
 
 
 def verdict(

@@ -69,7 +69,9 @@ class Record:
         match event:
             case Started():
                 self.started, self.step, self.steps = event, event.step, event.steps
-                self._at = self._clock()
+                for earlier in event.past:
+                    self.add(earlier)
+                self._at, self._look_seconds = self._clock(), 0.0
             case Step():
                 self._add_step(event)
             case Looking():

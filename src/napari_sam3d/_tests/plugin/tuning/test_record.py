@@ -51,6 +51,19 @@ def test_the_best_look_counts_and_not_the_last(record) -> None:
     assert [look.step for look in record.looks] == [0, 50, 100, 150]
 
 
+def test_a_resumed_training_goes_on_with_its_curves(clock) -> None:
+    base = (0.5, 0.6, 0.7)
+    past = (Validated(0, base, base, False), Step(1, 0.9, 1e-4, 2.0), Step(2, 0.7, 1e-4, 2.0))
+    better = Validated(2, (0.6, 0.7, 0.8), base, True)
+    record = Record(50, clock)
+    record.add(Started("femur", 2, 100, 10, ("a",), ("b",), False, past=(*past, better)))
+    assert [look.step for look in record.looks] == [0, 2]
+    assert [step for step, _ in record.losses] == [1, 2]
+    assert record.scores() == (
+        "Best Dice 0.60 / 0.70 / 0.80, at step 2; before tuning 0.50 / 0.60 / 0.70"
+    )
+
+
 def test_a_network_without_clicks_has_one_dice(clock) -> None:
     record = Record(50, clock)
     record.add(Started("organs", 0, 100, 10, ("a",), ("b",), False, (0,)))
