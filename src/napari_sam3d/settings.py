@@ -64,7 +64,7 @@ class TrainSettings:
     )
     """Share of patches without the object; -1 takes what suits the model."""
     augment: bool = field(default=True, metadata={"label": "Vary patches at random"})
-    """Mirror patches left to right and vary their contrast."""
+    """Mirror patches left to right, warp them and vary their contrast."""
     validate_every: int = field(
         default=50, metadata={"min": 1, "max": 100_000, "label": "Steps between looks"}
     )

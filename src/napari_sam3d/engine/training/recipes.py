@@ -38,7 +38,9 @@ class Recipe:
 
 
 _RECIPES = {
-    # measured on training patients with four to learn from: AdamW gained less in as many steps
+    # of training patients, four to learn from and six to measure, Dice after one click: hippocampi
+    # 0.66 before, 0.73 with AdamW, 0.74 with Muon at 1e-3 and 0.77 at 4e-3; hearts 0.72 before,
+    # 0.84 with Muon at either rate, 0.83 without warping (300 or 400 steps)
     "compact": Recipe(rate=4e-3, muon=True),
     # the paper's: 4e-4 on hundreds of volumes, patches without a tumour, 10 clicks in the tumour
     # among 20 anywhere; half the rate for a few volumes
