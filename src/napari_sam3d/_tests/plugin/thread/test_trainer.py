@@ -93,18 +93,18 @@ def trainer(qtbot, load, loader, one_thread):
 
 def test_a_training_tells_all_that_counts(qtbot, trainer, load) -> None:
     heard = Heard(trainer)
-    trainer.start(settings(), pairs(), "balls")
+    trainer.start(settings(steps=40, validate_every=20, rate=0.5), pairs(), "balls")
     assert trainer.state == "running" and trainer.trains and trainer.name == "balls"
     qtbot.waitUntil(lambda: trainer.state == "idle")
     events = heard.of("event")
     assert isinstance(events[0], Started) and isinstance(events[-1], Finished)
-    assert [it.step for it in events if isinstance(it, Validated)] == [0, 3, 6]
-    assert [it.step for it in events if isinstance(it, Step)][-1] == 6
+    assert [it.step for it in events if isinstance(it, Validated)] == [0, 20, 40]
+    assert [it.step for it in events if isinstance(it, Step)][-1] == 40
     assert events[-1].adapter is not None and events[-1].adapter.exists()
     assert heard.states[-2:] == ["running", "idle"] and not heard.of("failed")
     assert heard.threads == {QThread.currentThread()}
     assert load.threads == ["napari-sam3d apart"]
-    assert trainer.progress == (6, 6)
+    assert trainer.progress == (40, 40)
 
 
 def test_it_equals_the_one_of_the_command_line(qtbot, trainer) -> None:
