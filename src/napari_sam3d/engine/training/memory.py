@@ -15,7 +15,7 @@ _EVERY = 0.02  # seconds
 
 
 class Peak:
-    """The most memory that was taken inside of it: `bytes` more than before.
+    """The most memory that was taken inside of it: `bytes` more than before it rose.
 
     On a GPU what torch allocates there, else what the process has in memory.
 
@@ -56,7 +56,9 @@ class Peak:
             self._look()
 
     def _look(self) -> None:
-        self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)
+        now = self._process.memory_info().rss
+        self._before = min(self._before, now)  # garbage of earlier work may go meanwhile
+        self.bytes = max(self.bytes, now - self._before)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

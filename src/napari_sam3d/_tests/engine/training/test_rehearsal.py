@@ -13,6 +13,7 @@ import torch
 
 from napari_sam3d._tests.engine.training.small import Brightness, balls, settings, small_base
 from napari_sam3d.engine.training import recipes, rehearsal, validation
+from napari_sam3d.engine.training.memory import Peak
 from napari_sam3d.engine.training.rehearsal import Rehearsal, rehearse
 from napari_sam3d.engine.training.tuning import Tuner
 from napari_sam3d.io.read import finish
@@ -156,14 +157,21 @@ def test_other_errors_are_not_hidden(monkeypatch, base):
 
 
 def test_memory_is_that_of_the_rehearsal(monkeypatch, base):
-    advance = Tuner.advance
+    advance, look, looked = Tuner.advance, Peak._look, threading.Event()
+
+    def seen(self):
+        look(self)
+        looked.set()
 
     def greedy(self, number):
-        held = torch.ones(50_000_000)  # 200 MB, for longer than it takes to see
-        time.sleep(0.1)
+        held = torch.ones(50_000_000)  # 200 MB
+        for _ in range(2):  # the first look may have begun before
+            looked.clear()
+            assert looked.wait(10)
         assert held.numel()
         return advance(self, number)
 
+    monkeypatch.setattr(Peak, "_look", seen)
     monkeypatch.setattr(Tuner, "advance", greedy)
     told = finish(rehearse(settings(), balls(3), base))
     assert 180e6 < told.peak_bytes < 1.5e9

@@ -255,7 +255,7 @@ def test_the_time_is_estimated_when_asked_for(dock, trainer, qtbot) -> None:
     assert trainer.of("rehearse") == [[dock.value(), dock.pairs.value()]]
     trainer.go("idle")
     trainer.rehearsed.emit(Rehearsal(0.6, 6.0, 2_000_000_000, "About 5 minutes."))
-    assert dock.choice.time.text() == "About 5 min here, 2.0 GB of memory"
+    assert dock.choice.time.text() == "About 4 min here, 2.0 GB of memory"
     dock.set_value(replace(dock.value(), effort="quick"))
     assert dock.choice.time.text().startswith("About 1 min here")
     dock.set_value(replace(dock.value(), accumulate=8))
