@@ -41,7 +41,7 @@ from napari_sam3d.engine.training.report import (
     class_names,
     config_of,
     facts_of,
-    helps,
+    improves,
     told_before,
     verdict,
 )
@@ -185,7 +185,7 @@ class Course:
             row.update(
                 {f"dice_{n}": value for n, value in zip(self._lessons.counted, dice, strict=True)}
             )
-        best = helps(self._before, dice) and sum(dice) > sum(self._after)
+        best = improves(self._before, self._after, dice)
         yield Validated(self._step, dice, self._before, best)
         self._stale = 0 if best else self._stale + 1
         tensors = self._finite()

@@ -152,21 +152,26 @@ def helps(before: Scores, after: Scores) -> bool:
     return bool(np.mean(after) >= np.mean(before) + _GAIN)
 
 
+def improves(before: Scores, best: Scores, dice: Scores) -> bool:
+    """Whether a look is better than the model before, and than the best look so far."""
+    return helps(before, dice) and sum(dice) > sum(best)
+
+
 def told_before(
     rows: Sequence[Row], before: Scores, counted: Sequence[int]
 ) -> Iterator[Step | Validated]:
     """The events that lines of the log stand for."""
     if before:
         yield Validated(0, before, before, False)
-    highest = sum(before)
+    highest = before
     for row in rows:
         step = int(row["step"])
         if {"loss", "rate", "seconds"} <= row.keys():
             yield Step(step, row["loss"], row["rate"], row["seconds"])
         dice = tuple(row[key] for key in (f"dice_{n}" for n in counted) if key in row)
         if before and len(dice) == len(before):
-            best = helps(before, dice) and sum(dice) > highest
-            highest = sum(dice) if best else highest
+            best = improves(before, highest, dice)
+            highest = dice if best else highest
             yield Validated(step, dice, before, best)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
 
+from napari_sam3d.plugin.dock.layer_watch import LayerWatch
 from napari_sam3d.plugin.dock.parts import button, keep_narrow
 from napari_sam3d.plugin.tuning.layer_pairs import Match, images_of, labels_of
 
@@ -46,11 +47,8 @@ class PairChooser(QWidget):
             layout.addWidget(QLabel(title), line, 0)
             layout.addWidget(box, line, 1)
         layout.addWidget(self.add, 2, 0, 1, 2)
-        # napari tells of a change in its middle: look at the result
-        self._later = QTimer(self, singleShot=True, interval=0)
-        self._later.timeout.connect(self._refresh)
-        for event in self._events():
-            event.connect(self._soon)
+        self._watch = LayerWatch(viewer, self)
+        self._watch.changed.connect(self._refresh)
         self.add.clicked.connect(self._on_add)
         self.hide()
 
@@ -63,16 +61,7 @@ class PairChooser(QWidget):
 
     def close_viewer(self) -> None:
         """Leave the viewer alone."""
-        self._later.stop()
-        for event in self._events():
-            event.disconnect(self._soon)
-
-    def _events(self) -> tuple:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed, events.reordered, events.renamed
-
-    def _soon(self, *_: Any) -> None:
-        self._later.start()
+        self._watch.close()
 
     def _refresh(self) -> None:
         image, labels = self._at(self._images, self.images), self._at(self._labels, self.labels)

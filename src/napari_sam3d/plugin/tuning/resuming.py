@@ -7,8 +7,7 @@ from dataclasses import replace
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_sam3d.engine.training.runs import CONFIG, KIND, VERSION, RunInfo, run_path, runs
-from napari_sam3d.io.json_file import read_json
+from napari_sam3d.engine.training.runs import RunInfo, resumed_settings, runs
 from napari_sam3d.plugin.tuning.pair_table import Entry, PairTable
 from napari_sam3d.plugin.tuning.resume_dialog import ResumeDialog
 from napari_sam3d.settings import TrainSettings
@@ -48,7 +47,7 @@ class Resuming(QObject):
     def resume(self, info: RunInfo, steps: int) -> None:
         """Go on with a training, up to so many steps in all, once its pairs are here."""
         try:
-            settings = replace(settings_of(info.name), steps=steps)
+            settings = replace(resumed_settings(info.name), steps=steps)
         except (ValueError, OSError) as error:
             self.refused.emit(str(error))
             return
@@ -88,20 +87,3 @@ class Resuming(QObject):
                 volume = replace(it.pair.volume, name=name)
                 return replace(it, pair=replace(it.pair, volume=volume))
         return None
-
-
-def settings_of(name: str) -> TrainSettings:
-    """The settings that a run was begun with.
-
-    Raises
-    ------
-    ValueError, OSError
-        With one sentence, when its folder is damaged, or of a version that has others.
-    """
-    config = read_json(run_path(name) / CONFIG, KIND, VERSION)
-    try:
-        return TrainSettings(**config["settings"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"The run {name} was begun by another version and cannot go on."
-        ) from error

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from napari_sam3d.engine.training.runs import check_free, free_name
+from napari_sam3d.engine.training.runs import free_name
 from napari_sam3d.labelled import Pair
 
 _UNNAMED = "object"
@@ -31,9 +31,4 @@ def subject(pairs: Sequence[Pair]) -> str:
 def run_name(what: str, model: str, now: datetime.datetime) -> str:
     """`<class>_<model>_<yyyymmdd-hhmm>`, with a number when there is one of that name."""
     stem = _ODD.sub("-", what).strip("-")[:_LONGEST] or _UNNAMED
-    name = f"{stem}_{model}_{now:%Y%m%d-%H%M}"
-    try:
-        check_free(name)
-    except ValueError:
-        return free_name(f"{name}-2")
-    return name
+    return free_name(f"{stem}_{model}_{now:%Y%m%d-%H%M}")
