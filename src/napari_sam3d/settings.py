@@ -93,6 +93,36 @@ class TrainSettings:
         return self.steps or EFFORTS[self.effort]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How a model is evaluated on labelled volumes."""
+
+    protocol: str = field(
+        default="cvpr25",
+        metadata={"choices": ("cvpr25", "sam-med3d", "3dsam-adapter", "ma-sam")},
+    )
+    """Whose rules of prompting and scoring."""
+    clicks: int = field(default=0, metadata={"min": 0, "max": 50})
+    """Most clicks; 0 takes those of the protocol."""
+    box: str = field(default="cvpr25", metadata={"choices": ("cvpr25", "true3d", "none")})
+    """First round of cvpr25: the challenge's box from the middle slice, a true one, or none."""
+    each: str = field(default="class", metadata={"choices": ("class", "instance")})
+    """What counts as an object: a class, or each connected part (26 neighbours) of a class."""
+    labels: tuple[int, ...] = ()
+    """Classes to look at; all when not given."""
+    objects: int = field(default=0, metadata={"min": 0, "max": 100_000})
+    """Most objects of a case, drawn by its name; 0 for all."""
+    smallest: int = field(default=1, metadata={"min": 1, "max": 1_000_000_000})
+    """Voxels that an object must have."""
+    nsd_tolerance: float = field(default=0.0, metadata={"min": 0.0, "max": 1000.0})
+    """Tolerance of the surface Dice in millimetres; 0 takes that of the protocol."""
+    seed: int = field(default=42, metadata={"min": 0, "max": 2**31 - 1})
+    """Of what a protocol draws without a seed of its own."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
 EFFORTS = {"quick": 100, "normal": 300, "long": 2000}
 """Steps of each effort."""
 
