@@ -8,12 +8,13 @@ from dataclasses import replace
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.adapters import base_sum, load_tuned
 from napari_sam3d.engine.fetch import Progress
+from napari_sam3d.engine.memory import is_out_of_memory
 from napari_sam3d.engine.training.course import Base, Broken, Course
 from napari_sam3d.engine.training.distributed import Team
 from napari_sam3d.engine.training.events import (
     Event,
 )
-from napari_sam3d.engine.training.memory import is_out_of_memory, too_large
+from napari_sam3d.engine.training.memory import too_large
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.run_folder import RunFolder
 from napari_sam3d.labelled import Labelled

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 
 from napari_sam3d.engine.devices import choose_device
+from napari_sam3d.engine.memory import Peak, is_out_of_memory
 from napari_sam3d.engine.predictor import predictor_of
 from napari_sam3d.engine.training.cases import split
 from napari_sam3d.engine.training.course import Base
 from napari_sam3d.engine.training.kinds import lessons_of
 from napari_sam3d.engine.training.loop import load_base
-from napari_sam3d.engine.training.memory import Peak, is_out_of_memory, too_large
+from napari_sam3d.engine.training.memory import too_large
 from napari_sam3d.engine.training.recipes import recipe_of
 from napari_sam3d.engine.training.tuning import Tuner
 from napari_sam3d.labelled import Labelled

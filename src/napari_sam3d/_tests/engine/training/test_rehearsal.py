@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from napari_sam3d._tests.engine.training.small import Brightness, balls, settings, small_base
+from napari_sam3d.engine.memory import Peak
 from napari_sam3d.engine.training import recipes, rehearsal, validation
-from napari_sam3d.engine.training.memory import Peak
 from napari_sam3d.engine.training.rehearsal import Rehearsal, rehearse
 from napari_sam3d.engine.training.tuning import Tuner
 from napari_sam3d.io.read import finish
