@@ -1,4 +1,7 @@
-"""The command line: `napari-sam3d COMMAND`, where each command is a dataclass with `run()`."""
+"""The command line: `napari-sam3d COMMAND`, where each command is a dataclass with `run()`.
+
+`run` returns nothing, or the number of cases that failed where others went on.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from napari_sam3d.cli.models import Models
 from napari_sam3d.cli.segment import Segment
 from napari_sam3d.cli.train import Train
 
+SOME_FAILED = 1
 WRONG_INPUT = 2
 INTERRUPTED = 130
 
@@ -28,7 +32,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when done, 2 for wrong input (one sentence on stderr says which), 130 after Ctrl+C.
+        0 when done, 1 when some of several cases failed, which are told by name, 2 for wrong input
+        (one sentence on stderr says which), 130 after Ctrl+C.
     """
     try:
         command = tyro.cli(
@@ -38,14 +43,14 @@ def main(args: Sequence[str] | None = None) -> int:
             args=args,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        command.run()
+        failed = command.run()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError) as error:
         print(_sentence(error), file=sys.stderr)
         return WRONG_INPUT
-    return 0
+    return SOME_FAILED if failed else 0
 
 
 def _sentence(error: Exception) -> str:
