@@ -15,6 +15,7 @@ from napari_sam3d.engine.models.sam_med3d.clicks import (
     LAST_CLICK,
     draw_click,
     enlarge,
+    network_answers,
     play_clicks,
     simulate_clicks,
 )
@@ -68,6 +69,17 @@ def test_both_protocols_give_the_released_masks(model, embedding, tensors, name,
         assert torch.allclose(chance, tensors["mid.prob_slice_x30.accumulate.3clicks"], atol=1e-5)
 
 
+@torch.inference_mode()
+def test_answers_to_the_recorded_clicks_are_the_released_masks(model, embedding, tensors):
+    answer = network_answers(model, lambda: embedding, 64, ALL_CLICKS)
+    clicks = zip(tensors["in.clicks.xyz"].numpy(), tensors["in.clicks.labels"], strict=True)
+    for n, (voxel, label) in enumerate(clicks, 1):
+        logits = answer(voxel, bool(label))
+        mask = tensors.get(f"out.accumulate.{n}clicks.mask")
+        if mask is not None:
+            np.testing.assert_array_equal(logits > 0, mask.numpy().astype(bool))
+
+
 def test_the_mask_of_the_round_before_counts(model, embedding, tensors):
     from napari_sam3d.engine.models.base import PatchPrompts
 
@@ -91,9 +103,13 @@ def test_simulated_clicks_see_what_the_protocol_shows_them(model, embedding, pro
     monkeypatch.setattr(model, "decode_masks", watch)
     reference = np.zeros((64, 64, 64), bool)
     reference[20:40, 24:44, 10:50] = True
-    generator = np.random.default_rng(0)
-    masks = list(simulate_clicks(model, embedding, reference, 4, protocol, generator))
-    assert [m.shape for m in masks] == [(64, 64, 64)] * 4 and masks[0].dtype == bool
+    answer = network_answers(model, lambda: embedding, 64, protocol)
+    rounds = list(simulate_clicks(answer, reference, 4, protocol, np.random.RandomState(0)))
+    assert all(it.heard and it.seconds > 0 for it in rounds)
+    assert all(it.mask.shape == (64, 64, 64) and it.mask.dtype == bool for it in rounds)
+    told = seen[-1].points[0, -1:] if protocol.newest_only else seen[-1].points[0]
+    drawn = [it.voxel.tolist() for it in rounds]
+    assert told.int().tolist() == drawn[-len(told) :]
     counts = [1] * 4 if protocol.newest_only else [1, 2, 3, 4]
     assert [p.points.shape[1] for p in seen] == counts
     assert not seen[0].mask.any() and all(p.mask.any() for p in seen[1:])
@@ -102,18 +118,47 @@ def test_simulated_clicks_see_what_the_protocol_shows_them(model, embedding, pro
 
 
 def test_a_click_falls_where_the_mask_is_wrong():
-    generator = np.random.default_rng(0)
+    draws = np.random.RandomState(0)
     reference = np.zeros((9, 9, 9), bool)
     reference[:4] = True
     mask = np.zeros_like(reference)
     mask[2:8] = True
     wrong = mask != reference
-    drawn = [draw_click(mask, reference, False, generator) for _ in range(300)]
+    drawn = [draw_click(mask, reference, False, draws) for _ in range(300)]
     assert all(wrong[tuple(voxel)] and reference[tuple(voxel)] == label for voxel, label in drawn)
     share = np.mean([label for _, label in drawn])  # 2 of 6 wrong planes are missing
     assert 0.2 < share < 0.47
     for _ in range(20):  # the excess, planes 4 to 7, is deeper: 2 from its rim
-        voxel, label = draw_click(mask, reference, True, generator)
+        voxel, label = draw_click(mask, reference, True, draws)
         assert not label and voxel[0] in (5, 6) and 1 <= voxel[1] <= 7
-    voxel, label = draw_click(reference, reference, True, generator)
+    voxel, label = draw_click(reference, reference, True, draws)
     assert label and reference[tuple(voxel)]
+
+
+def test_clicks_are_those_that_the_scripts_draw_from_numpy():
+    generator = np.random.default_rng(0)
+    reference, mask = generator.random((2, 12, 10, 8)) < 0.3
+    draws = np.random.RandomState(233)
+    drawn = [draw_click(mask, reference, False, draws) for _ in range(20)]
+    state = np.random.get_state()
+    try:
+        np.random.seed(233)  # as the scripts do, before each case
+        wrong = torch.argwhere(torch.from_numpy(mask ^ reference))
+        expected = [wrong[np.random.randint(len(wrong))].tolist() for _ in range(20)]
+    finally:
+        np.random.set_state(state)
+    assert [voxel.tolist() for voxel, _ in drawn] == expected
+
+
+def test_a_click_that_is_not_heard_leaves_the_mask():
+    reference = np.zeros((6, 6, 6), bool)
+    reference[1:3] = True
+
+    def all_of_it(voxel, positive):
+        return np.ones(reference.shape, np.float32) if positive else None
+
+    first, *others = simulate_clicks(all_of_it, reference, 4, ALL_CLICKS, np.random.RandomState(0))
+    assert first.heard and first.mask.all() and reference[tuple(first.voxel)]
+    for click in others:
+        assert not click.heard and not click.positive and click.seconds == 0
+        assert click.mask.all() and not reference[tuple(click.voxel)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,41 +63,86 @@ def play_clicks(
         yield masks
 
 
+@dataclass(frozen=True, eq=False)
+class Click:
+    """A simulated click, and what came of it.
+
+    Parameters
+    ----------
+    voxel, positive
+        Where it is on the crop, (3,) along (x, y, z), and what it says.
+    heard
+        Whether the model took it.
+    mask
+        bool (x, y, z), after it.
+    seconds
+        Time of the answer, without drawing the click; 0 when it was not heard.
+    """
+
+    voxel: np.ndarray
+    positive: bool
+    heard: bool
+    mask: np.ndarray
+    seconds: float
+
+
+Answer = Callable[[np.ndarray, bool], np.ndarray | None]
+"""From the newest click, its voxel and sign, to logits (x, y, z); None when it cannot be used."""
+
+
 def simulate_clicks(
-    model: SamMed3D,
-    embedding: Embedding,
+    answer: Answer,
     reference: np.ndarray,
     clicks: int,
     protocol: ClickProtocol,
-    generator: np.random.Generator,
-) -> Iterator[np.ndarray]:
-    """The masks (bool, x, y, z) after each of `clicks` simulated clicks on a crop.
+    draws: np.random.RandomState,
+) -> Iterator[Click]:
+    """The rounds of a protocol on a crop; a click that is not heard leaves the mask as it is.
 
-    The `reference`, bool (x, y, z) on the same crop, must not be empty. The released scripts seed
-    numpy and torch with 233 and draw from both; `generator` draws by the same rules, not the same
-    voxels.
+    The `reference`, bool (x, y, z), must not be empty. The released scripts draw with
+    `numpy.random.randint`, one number a click, after `numpy.random.seed`; a `RandomState` of the
+    same seed gives the same voxels.
     """
-    device = embedding.features.device
-    points = torch.zeros(1, 0, 3, device=device)
-    labels = torch.zeros(1, 0, device=device)
-    size = embedding.features.shape[-1]
-    low = torch.zeros(1, 1, *(4 * size,) * 3, device=device)
     logits = np.full(reference.shape, -np.inf, np.float32)  # nothing is foreground at first
     for n in range(clicks):
-        voxel, positive = draw_click(logits > protocol.cut, reference, n < protocol.deep, generator)
-        point = torch.as_tensor(voxel, dtype=torch.float32, device=device)
+        voxel, positive = draw_click(logits > protocol.cut, reference, n < protocol.deep, draws)
+        started = time.perf_counter()
+        found = answer(voxel, positive)
+        seconds = time.perf_counter() - started if found is not None else 0.0
+        logits = logits if found is None else found
+        yield Click(voxel, positive, found is not None, logits > 0, seconds)
+
+
+def network_answers(
+    model: SamMed3D, encode: Callable[[], Embedding], size: int, protocol: ClickProtocol
+) -> Answer:
+    """What the network says on a crop of `size` voxels a side; it is encoded at the first click.
+
+    Each round gets the logits of the round before, the first gets zeros.
+    """
+    embedding: Embedding | None = None
+    points, labels, low = torch.zeros(1, 0, 3), torch.zeros(1, 0), torch.zeros(1, 1, 1, 1, 1)
+
+    def answer(voxel: np.ndarray, positive: bool) -> np.ndarray:
+        nonlocal embedding, points, labels, low
+        if embedding is None:
+            embedding = encode()
+            device, grid = embedding.features.device, embedding.features.shape[-1]
+            points, labels = points.to(device), labels.to(device)
+            low = torch.zeros(1, 1, *(4 * grid,) * 3, device=device)
+        point = torch.as_tensor(voxel, dtype=torch.float32, device=points.device)
         points = torch.cat([points, point.view(1, 1, 3)], 1)
         labels = torch.cat([labels, labels.new_full((1, 1), float(positive))], 1)
         prompts = PatchPrompts(points, labels, low)
-        low = model.decode_masks(
-            embedding, newest(prompts) if protocol.newest_only else prompts
-        ).logits
-        logits = enlarge(low, reference.shape).cpu().numpy()
-        yield logits > 0
+        shown = newest(prompts) if protocol.newest_only else prompts
+        low = model.decode_masks(embedding, shown).logits.float()
+        return enlarge(low, (size,) * 3).cpu().numpy()
+
+    return answer
 
 
 def draw_click(
-    mask: np.ndarray, reference: np.ndarray, deep: bool, generator: np.random.Generator
+    mask: np.ndarray, reference: np.ndarray, deep: bool, draws: np.random.RandomState
 ) -> tuple[np.ndarray, bool]:
     """The next click (3,) and whether it is positive.
 
@@ -114,8 +160,8 @@ def draw_click(
         ]
         depth = depths[0] if depths[0].max() > depths[1].max() else depths[1]
         wrong = depth > depth.max() / 2
-    places = np.argwhere(wrong)
-    chosen = places[generator.integers(len(places))]
+    places = np.flatnonzero(wrong)  # x, then y, then z: the order in which the scripts count
+    chosen = np.array(np.unravel_index(places[draws.randint(len(places))], wrong.shape))
     return chosen, bool(missing[tuple(chosen)])
 
 

@@ -93,7 +93,7 @@ def sample_crop(
     Reads only the block of `image` that the crop covers. Between voxels the image is linear, or
     constant for labels (`nearest`).
     """
-    places = _crop_places(lattice, first, size)
+    places = crop_places(lattice, first, size)
     windows, whole = [], True
     for (position, inside), n in zip(places, image.shape, strict=True):
         seen = position[inside]
@@ -110,10 +110,10 @@ def sample_crop(
     return out.permute(x, y, z).contiguous()
 
 
-def _crop_places(
+def crop_places(
     lattice: Lattice, first: Sequence[int], size: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each axis of the image: where the voxels of the crop are, and whether it has them."""
+    """For each axis of the image: where the voxels of a crop are, and whether it has them."""
     along = np.asarray(first) + np.arange(size)[:, None]  # (size, 3) along (x, y, z)
     within = (along >= 0) & (along < np.asarray(lattice.shape))
     positions = lattice.to_source(along)
