@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import napari_sam3d.cli.demo
+from napari_sam3d.catalog import MODELS
 from napari_sam3d.cli import main
 from napari_sam3d.cli.boxes import TypedBox, parse_box, parse_boxes, place_box
 from napari_sam3d.cli.points import TypedPoint, parse_point, parse_points, require_positive
@@ -28,6 +29,8 @@ AFFINE = np.array([[-2.0, 0, 0, 30], [0, 0, 3.0, -20], [0, 1.5, 0, -10], [0, 0, 
 
 class CubePredictor:
     """Stands in for a network: a cube of 3 voxels around the last positive point."""
+
+    spec = MODELS["compact"]
 
     def __init__(self) -> None:
         self.prompts: list[Prompts] = []

@@ -62,10 +62,10 @@ class Demo:
                 show(volume, prompts, self.image if sample else None, self.settings)
                 return
             print(f"{reason}: the result is written to files.")
-        labels, objects = segment_objects(volume, prompts, self.settings, quiet=False)
-        print("\n".join(found.sentence() for found in objects))
+        found = segment_objects(volume, prompts, self.settings, quiet=False)
+        print("\n".join(it.sentence() for it in found.objects))
         limits = sample.contrast_limits if sample else None
-        for path in write(volume, labels, prompts, self.output, limits):
+        for path in write(volume, found.labels, prompts, self.output, limits):
             print(path)
 
     def _load(self) -> tuple[Volume, dict[int, Prompts], Sample | None]:

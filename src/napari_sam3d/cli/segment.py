@@ -13,9 +13,13 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.cli.boxes import TypedBox, parse_boxes, place_box
-from napari_sam3d.cli.objects import segment_classes, segment_objects, write_names
+from napari_sam3d.cli.objects import (
+    check_proposes,
+    segment_classes,
+    segment_objects,
+    segment_proposed,
+)
 from napari_sam3d.cli.points import TypedPoint, parse_points, place
-from napari_sam3d.cli.proposed import check_proposes, segment_proposed
 from napari_sam3d.cli.takes import check_enough, check_usable
 from napari_sam3d.cli.writable import check_free
 from napari_sam3d.prompts import Prompts
@@ -115,17 +119,19 @@ class Segment:
         for warning in () if self.json else warnings:
             print(warning, file=sys.stderr)
 
-        missing: list[str] = []
         if prompts:
-            labels, objects = segment_objects(volume, prompts, self.settings, quiet=self.json)
             names = {it.id: it.name for it in said}
-            objects = [replace(it, name=names.get(it.id, "")) for it in objects]
+            found = segment_objects(volume, prompts, self.settings, self.json, names)
         elif facts is not None:
-            labels, objects, missing = segment_proposed(volume, facts, self.settings, self.json)
+            found = segment_proposed(volume, facts, self.settings, quiet=self.json)
         else:
-            labels, objects = segment_classes(volume, self.settings, quiet=self.json)
-        write_labels(output, labels, volume.grid, volume.source, overwrite=self.overwrite)
-        write_names(output, objects)
+            found = segment_classes(volume, self.settings, quiet=self.json)
+        from napari_sam3d.engine.label_maps import write_names  # brings torch
+
+        write_labels(output, found.labels, volume.grid, volume.source, overwrite=self.overwrite)
+        trouble = write_names(output, found.objects)
+        if trouble:
+            print(trouble, file=sys.stderr)
         if self.save_prompts is not None:
             write_prompts(self.save_prompts, said, volume, overwrite=self.overwrite)
         if self.json:
@@ -135,16 +141,16 @@ class Segment:
                 "adapter": adapter or None,
                 "proposed": facts is not None,
                 "output": str(output),
-                "warnings": [*warnings, *missing],
-                "objects": [asdict(found) for found in objects],
+                "warnings": [*warnings, *found.missing],
+                "objects": [asdict(it) for it in found.objects],
             }
             print(json.dumps(report))
         else:
-            lines = [found.sentence(timed=bool(prompts)) for found in objects]
+            lines = [it.sentence(timed=bool(prompts)) for it in found.objects]
             if facts is not None:
                 lines.insert(0, f"Proposed without a click by the adapter {facts.name or adapter}:")
             if not prompts:
-                lines += [*missing, f"All of them took {objects[0].seconds:.1f} s"]
+                lines += [*found.missing, f"All of them took {found.objects[0].seconds:.1f} s"]
             print("\n".join([*lines, f"Mask: {output}"]))
 
     def _said(
