@@ -52,6 +52,35 @@ def read_json(path: Path, kind: str, version: int) -> dict[str, Any]:
     ValueError
         With one sentence, when it is anything else.
     """
+    value = load_json(path, kind)
+    if not isinstance(value, dict) or value.get("format") != kind:
+        raise ValueError(f"{path.name} is a JSON file, but does not hold {kind}.")
+    found = value.get("version")
+    if not is_whole(found) or found < 1:
+        raise ValueError(f"{path.name} is damaged: its version is {short(found)}, not a number.")
+    if found > version:
+        raise ValueError(
+            f"{path.name} was written by a newer napari-sam3d (version {found} of {kind}, this "
+            f"one reads up to {version}); update napari-sam3d."
+        )
+    return value
+
+
+def load_json(path: Path, kind: str) -> Any:
+    """The value in a JSON file, whatever it is.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What messages say that it should hold.
+
+    Raises
+    ------
+    ValueError
+        With one sentence, when it is no JSON file.
+    """
     try:
         if path.exists() and not path.is_file():
             raise ValueError(f"{path.name} is not a file; it does not hold {kind}.")
@@ -68,16 +97,6 @@ def read_json(path: Path, kind: str, version: int) -> dict[str, Any]:
         raise ValueError(
             f"{path.name} is damaged or not JSON; it cannot be read as {kind}."
         ) from error
-    if not isinstance(value, dict) or value.get("format") != kind:
-        raise ValueError(f"{path.name} is a JSON file, but does not hold {kind}.")
-    found = value.get("version")
-    if not is_whole(found) or found < 1:
-        raise ValueError(f"{path.name} is damaged: its version is {short(found)}, not a number.")
-    if found > version:
-        raise ValueError(
-            f"{path.name} was written by a newer napari-sam3d (version {found} of {kind}, this "
-            f"one reads up to {version}); update napari-sam3d."
-        )
     return value
 
 

@@ -7,19 +7,29 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from napari_sam3d.io.affine import corner_distance
 from napari_sam3d.io.label_names import read_label_names
 from napari_sam3d.io.read import finish, is_nifti_name, nifti_stem, open_steps
 from napari_sam3d.labelled import Pair, PairFiles
 
-__all__ = ["PairFiles", "find_images", "find_pairs", "read_pair", "read_steps"]
+__all__ = [
+    "PairFiles",
+    "find_images",
+    "find_pairs",
+    "read_pair",
+    "read_steps",
+    "same_grid",
+    "voxels_apart",
+]
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 _LABELS = re.compile(r"(.+)[._-](seg|segmentation|labels?|mask|gt)", re.IGNORECASE)
 _IMAGE = re.compile(r"(.+)[._-](image|img|0000)", re.IGNORECASE)
+_ALIKE = 1e-3  # of a voxel, along the longest axis: so far grids may be apart and be the same
 _OTHER_CHANNEL = re.compile(r".+_(?!0000)\d{4}")
 
 
-def find_pairs(folder: Path) -> list[PairFiles]:
+def find_pairs(folder: Path, labels_folder: Path | None = None) -> list[PairFiles]:
     """The pairs in a folder, by the names of the label maps.
 
     Either `imagesTr` and `labelsTr` as nnU-Net and the Decathlon have them (`images` and `labels`
@@ -27,17 +37,26 @@ def find_pairs(folder: Path) -> list[PairFiles]:
     the label map with a word at its end: `x.nii.gz` or `x_image.nii.gz` with `x_seg.nii.gz`,
     `x-label.nii.gz` and so on. Images without labels are left out.
 
+    Parameters
+    ----------
+    folder
+        With images and labels, or with images alone.
+    labels_folder
+        Where the label maps are, called like their images; as above when not given.
+
     Raises
     ------
     ValueError
         With one sentence, when there is no pair, or a label map has no image or several.
     """
-    if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}.")
-    for images, labels in _FOLDERS:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            named = {nifti_stem(path.name): path for path in _niftis(folder / labels)}
-            there = [it for it in _niftis(folder / images) if not _is_other_channel(it)]
+    for needed in (folder, *([] if labels_folder is None else [labels_folder])):
+        if not needed.is_dir():
+            raise ValueError(f"There is no folder {needed}.")
+    beside = [(folder / images, folder / labels) for images, labels in _FOLDERS]
+    for images, labels in beside if labels_folder is None else [(folder, labels_folder)]:
+        if images.is_dir() and labels.is_dir():
+            named = {nifti_stem(path.name): path for path in _niftis(labels)}
+            there = [it for it in _niftis(images) if not _is_other_channel(it)]
             break
     else:
         there, named = [], {}
@@ -104,6 +123,20 @@ def read_steps(files: PairFiles) -> Generator[float, None, Pair]:
                 yield (number + share) / 2
     volume, labels = volumes
     return Pair(volume, labels.data, labels.grid, _names(files), files)
+
+
+def same_grid(pair: Pair) -> bool:
+    """Whether each voxel of the labels is one of the image."""
+    own, wanted = pair.labels_grid, pair.volume.grid
+    if own.shape != wanted.shape:
+        return False
+    return voxels_apart(pair) <= _ALIKE * max(wanted.shape)
+
+
+def voxels_apart(pair: Pair) -> float:
+    """How far a corner of the labels is from that of the image, in voxels of the image."""
+    own, wanted = pair.labels_grid, pair.volume.grid
+    return corner_distance(wanted.affine, own.affine, wanted.shape)
 
 
 def find_images(folder: Path) -> list[PairFiles]:

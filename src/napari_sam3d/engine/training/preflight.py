@@ -30,7 +30,7 @@ from napari_sam3d.engine.training.checking.contents import (
     without_tiny,
 )
 from napari_sam3d.engine.training.checking.extents import extent_check
-from napari_sam3d.engine.training.checking.grids import grid_check, placed, resampled, same_grid
+from napari_sam3d.engine.training.checking.grids import grid_check, placed, resampled
 from napari_sam3d.engine.training.checking.intensities import (
     Values,
     filled,
@@ -44,6 +44,7 @@ from napari_sam3d.engine.training.checking.machine import (
     weights_check,
 )
 from napari_sam3d.engine.training.recipes import recipe_of
+from napari_sam3d.io.pairs import same_grid
 from napari_sam3d.labelled import Labelled, Pair
 from napari_sam3d.settings import TrainSettings
 

@@ -14,11 +14,10 @@ from napari_sam3d.engine.training.checking.check import (
     RESAMPLE,
     Check,
 )
-from napari_sam3d.io.affine import corner_distance
+from napari_sam3d.io.pairs import same_grid, voxels_apart
 from napari_sam3d.labelled import Pair
 from napari_sam3d.volume import Grid
 
-_ALIKE = 1e-3  # of a voxel, along the longest axis: so far grids may be apart and be the same
 _INSIDE = 0.95  # share of the labelled voxels that has to be in the image when the header is right
 _SIZE = 0.01  # so much of an edge may voxels differ and be of the same size
 _ANY = 0.01  # share below which they belong to another image
@@ -28,14 +27,6 @@ _SOME = 20_000  # voxels that are enough to tell such a share
 def labels_name(pair: Pair) -> str:
     """What sentences about the labels of a pair begin with."""
     return pair.files.labels.name if pair.files else f"The labels of {pair.name}"
-
-
-def same_grid(pair: Pair) -> bool:
-    """Whether each voxel of the labels is one of the image."""
-    own, wanted = pair.labels_grid, pair.volume.grid
-    if own.shape != wanted.shape:
-        return False
-    return _apart(pair) <= _ALIKE * max(wanted.shape)
 
 
 def grid_check(pair: Pair) -> Check:
@@ -56,7 +47,7 @@ def grid_check(pair: Pair) -> Check:
         return Check(
             pair.name, "grid", PROBLEM, f"{said}; resample the labels to the image.", RESAMPLE
         )
-    apart = _apart(pair)
+    apart = voxels_apart(pair)
     said = f"{start} {_lie(pair)} {_far(apart)} from the image by the headers"
     if inside < _INSIDE:
         said += (
@@ -119,11 +110,6 @@ def _inside(pair: Pair) -> float:
     wanted = pair.volume.grid
     at = wanted.to_voxel(pair.labels_grid.to_world(found))
     return float(((at >= -0.5) & (at < np.array(wanted.shape) - 0.5)).all(-1).mean())
-
-
-def _apart(pair: Pair) -> float:
-    own, wanted = pair.labels_grid, pair.volume.grid
-    return corner_distance(wanted.affine, own.affine, wanted.shape)
 
 
 def _far(voxels: float) -> str:
