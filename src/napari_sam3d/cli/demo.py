@@ -15,10 +15,10 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.cli.objects import segment_objects
 from napari_sam3d.cli.points import parse_points, place, require_positive
-from napari_sam3d.cli.takes import check_usable
 from napari_sam3d.cli.writable import check_folder
 from napari_sam3d.prompts import Point, Prompts
 from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.takes import check_usable
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:

@@ -20,10 +20,11 @@ from napari_sam3d.cli.objects import (
     segment_proposed,
 )
 from napari_sam3d.cli.points import TypedPoint, parse_points, place
-from napari_sam3d.cli.takes import check_enough, check_usable
+from napari_sam3d.cli.takes import check_enough
 from napari_sam3d.cli.writable import check_free
 from napari_sam3d.prompts import Prompts
 from napari_sam3d.settings import InferenceSettings
+from napari_sam3d.takes import check_usable
 from napari_sam3d.volume import Volume
 
 if TYPE_CHECKING:

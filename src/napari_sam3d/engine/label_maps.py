@@ -12,53 +12,14 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from napari_sam3d.engine.adapter_facts import AdapterFacts
+from napari_sam3d.engine.found_objects import FoundObject, found_object
 from napari_sam3d.engine.prediction import Predictor
 from napari_sam3d.engine.proposing import propose
 from napari_sam3d.io.label_names import LabelName, sidecar_path, write_label_names
 from napari_sam3d.prompts import Prompts
-from napari_sam3d.volume import Point3, Volume
+from napari_sam3d.volume import Volume
 
 Told = Callable[[float], object]
-
-
-@dataclass(frozen=True)
-class FoundObject:
-    """One object of the mask.
-
-    Parameters
-    ----------
-    id
-        Its label in the mask.
-    voxels, volume_ml
-        Its size.
-    seconds
-        Time of the prediction, without loading the model; of all classes where there are several.
-    centroid
-        Centre of mass in stored voxel indices (i, j, k); None when there is no voxel, or the image
-        came from no file.
-    score
-        Overlap with the truth (IoU) that the model expects, 0 to 1; None when it expects nothing.
-    name
-        Empty when it has none.
-    """
-
-    id: int
-    voxels: int
-    volume_ml: float
-    seconds: float
-    centroid: Point3 | None
-    score: float | None = None
-    name: str = ""
-
-    def sentence(self, timed: bool = True) -> str:
-        """All of it on one line, without the seconds when they are of many objects."""
-        size = f"{self.voxels} voxels, {self.volume_ml:.2f} ml" if self.voxels else "nothing found"
-        if self.centroid is not None:
-            size += " around " + ",".join(f"{c:.1f}" for c in self.centroid)
-        score = "" if self.score is None else f", expected overlap {self.score:.2f}"
-        seconds = f", {self.seconds:.1f} s" if timed else ""
-        name = f" ({' '.join(self.name.split())})" if self.name else ""
-        return f"Object {self.id}{name}: {size}{score}{seconds}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +62,7 @@ def prompted(
         block = labels[prediction.window]
         own = prediction.mask & (block == 0)
         block[own] = number
-        found = _found(number, own, prediction.window, volume, prediction.seconds)
+        found = found_object(number, own, prediction.window, volume, prediction.seconds)
         score = round(float(prediction.score), 4) if judges else None
         objects.append(replace(found, score=score, name=(names or {}).get(number, "")))
     return LabelMap(labels, tuple(objects))
@@ -127,7 +88,7 @@ def classified(predictor: Any, volume: Volume, progress: Told = lambda share: No
     objects = []
     for number, place in enumerate(windows, 1):
         window = place or nowhere
-        found = _found(number, labels[window] == number, window, volume, seconds)
+        found = found_object(number, labels[window] == number, window, volume, seconds)
         name = names[number - 1] if number <= len(names) else f"class {number}"
         objects.append(replace(found, name=name))
     return LabelMap(labels, tuple(objects))
@@ -162,7 +123,7 @@ def proposed(
         block = labels[it.found.window]
         own = it.found.mask & (block == 0)
         block[own] = it.label
-        found = _found(it.label, own, it.found.window, volume, seconds)
+        found = found_object(it.label, own, it.found.window, volume, seconds)
         objects.append(replace(found, name=it.name, score=round(float(it.score), 4)))
     return LabelMap(labels, tuple(objects), reasons)
 
@@ -180,24 +141,3 @@ def write_names(mask: Path, objects: Sequence[FoundObject]) -> str:
     except ValueError as error:  # the mask itself is written
         return str(error)
     return ""
-
-
-def _found(
-    number: int, own: np.ndarray, window: Sequence[slice], volume: Volume, seconds: float
-) -> FoundObject:
-    """What there is to say of the voxels (bool, in a window) of an object."""
-    voxels = int(np.count_nonzero(own))
-    centroid = None
-    if voxels and volume.source is not None:
-        start = [s.start for s in window]
-        per_axis = [own.sum(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
-        center = np.array([np.average(np.arange(len(n)), weights=n) for n in per_axis]) + start
-        i, j, k = (round(float(c), 2) for c in volume.source.to_stored(center))
-        centroid = (i, j, k)
-    return FoundObject(
-        id=number,
-        voxels=voxels,
-        volume_ml=round(voxels * volume.grid.voxel_ml, 4),
-        seconds=round(float(seconds), 3),
-        centroid=centroid,
-    )
