@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.integrate import cumulative_trapezoid
 from scipy.ndimage import distance_transform_edt
 
@@ -94,7 +93,8 @@ def _surfaces(
     mask: np.ndarray, reference: np.ndarray, spacing: Point3
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of both masks where the surface has elements (bool, one block), and their areas (n,)."""
-    from monai.metrics.utils import get_mask_edges  # takes seconds
+    import torch  # both take seconds, and tables of scores need neither
+    from monai.metrics.utils import get_mask_edges
 
     # one voxel more on each side: what is outside of the volume ends a mask, too
     both = [torch.from_numpy(np.pad(it, 1)) for it in (mask, reference)]
