@@ -80,3 +80,10 @@ class Orientation:
         turned = np.asarray(points, float)[:, order]
         lengths = np.asarray(shape)[order]
         return np.where(self._flipped, lengths - 1 - turned, turned)
+
+    def turn_points_back(self, points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """(n, 3) voxels (D, H, W) -> (n, 3) voxels (z, y, x) of a patch of `shape` (z, y, x)."""
+        lengths = np.asarray(shape)[self.order]
+        out = np.empty(np.shape(points))
+        out[:, self.order] = np.where(self._flipped, lengths - 1 - points, points)
+        return out

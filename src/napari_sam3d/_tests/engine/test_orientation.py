@@ -23,6 +23,8 @@ def test_points_stay_on_their_voxels(axes):
     for point in np.argwhere(np.ones((2, 3, 4), bool)):
         (there,) = orientation.turn_points(point[None], (2, 3, 4)).astype(int)
         assert turned[tuple(there)] == image[tuple(point)]
+        back = orientation.turn_points_back(there[None], (2, 3, 4))
+        np.testing.assert_array_equal(back, point[None])
     # a patch of one voxel begins where its voxel is, a wider one where its block is
     assert orientation.turn_start_back(there, (1, 1, 1), (2, 3, 4)) == (1, 2, 3)
     start = orientation.turn_start_back(np.array([0, 0, 0]), (2, 2, 2), (2, 3, 4))
