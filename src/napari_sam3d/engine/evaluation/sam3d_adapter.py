@@ -180,7 +180,7 @@ def _draw(
         name = case.names.get(label) or f"label {label}"
         raise ValueError(
             f"{case.name}: no voxel of {name} is left at 1 mm, where the protocol 3dsam-adapter "
-            "draws its points; leave out such small objects."
+            "draws its points; leave out such small objects with --smallest."
         )
     draws = np.random.RandomState([seed, zlib.crc32(case.name.encode()), label, count])
     chosen = np.unravel_index(places[draws.choice(len(places), count)], own.shape)

@@ -49,9 +49,10 @@ def play_sam_med3d(
     played; with fewer labels or clicks, they are those of scripts given the same. Nothing depends
     on `settings.seed`.
 
-    SAM-Med3D's network is given exactly the crop. Other models are given what the volume has of it
-    as a volume of its own, and choose what they look at in there; a negative click is left out
-    for those that do not take any.
+    SAM-Med3D's network is given exactly the crop, zeros outside of the volume; clicks can fall on
+    what it marks there. Other models are given what the volume has of the crop as a volume of its
+    own, and choose what they look at in there; a negative click is left out for those that do not
+    take any.
 
     Raises
     ------
