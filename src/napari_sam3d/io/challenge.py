@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 
 from napari_sam3d.io.checks import check_size
+from napari_sam3d.io.errors import NiftiError
 from napari_sam3d.io.json_file import is_number
 from napari_sam3d.io.plain_pickle import LARGEST, plain_pickle
 from napari_sam3d.prompts import Box
@@ -207,7 +208,7 @@ def _opened(path: Path, key: str) -> Iterator[tuple[BinaryIO, zipfile.ZipInfo] |
         raise NpzError(f"{path.name} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
         raise NpzError(f"{path.name} does not fit into memory; close other programs.") from error
-    except NpzError:
+    except (NpzError, NiftiError):
         raise
     except Exception as error:  # zipfile and the reader of headers raise some ten kinds
         raise NpzError(f"{path.name} is damaged or no npz file; copy the file again.") from error
