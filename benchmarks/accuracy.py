@@ -7,18 +7,20 @@ error. Means go over objects, then volumes of a patient, then patients of a sour
 from __future__ import annotations
 
 import csv
-import json
 import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from classical import random_walk, region_growing, seeded_watershed
+from report import rows_before, save
+from report import table as markdown
 
 from napari_sam3d.engine.clicks import next_click
 from napari_sam3d.engine.metrics import dice
@@ -44,8 +46,10 @@ class Accuracy:
     data: Path
     """Folder with `index.csv` and the volumes it lists."""
     output: Path = Path("accuracy.json")
-    """Where the figures go; objects already in it are not measured again."""
+    """Where the figures go; a command that was stopped goes on where it was."""
     split: str = "val"
+    cases: int = 0
+    """So many volumes, evenly spread over the index; all of them when 0."""
     objects: int = 5
     """At most so many objects of a volume, drawn by the name of the volume."""
     methods: tuple[str, ...] = ("compact", *CLASSICAL)
@@ -53,11 +57,13 @@ class Accuracy:
 
     def run(self) -> None:
         torch.set_num_threads(self.threads)
-        done = json.loads(self.output.read_text()) if self.output.exists() else []
+        done = rows_before(self.output)
         known = {(r["method"], r["case"], r["label"]) for r in done}
         for method in self.methods:
             start = _starter(method)
-            for row, volume, label, reference in objects(self.data, self.split, self.objects):
+            for row, volume, label, reference in objects(
+                self.data, self.split, self.objects, cases=self.cases
+            ):
                 if (method, row["case"], label) in known:
                     continue
                 scores, seconds = clicks(volume, reference, start())
@@ -73,9 +79,10 @@ class Accuracy:
                         "seconds": [round(s, 3) for s in seconds],
                     }
                 )
-                self.output.write_text(json.dumps(done))
-        self.output.write_text(json.dumps(done, indent=0))
-        print(table(done, self.methods))
+                save("accuracy", self.output, done, "unfinished")
+        text = table(done, self.methods)
+        save("accuracy", self.output, done, headline(done, self.methods), text)
+        print(text)
 
 
 def objects(
@@ -83,10 +90,13 @@ def objects(
     split: str,
     most: int,
     wanted: Callable[[dict[str, str]], bool] = lambda row: True,
+    cases: int = 0,
 ) -> Iterator[tuple[dict[str, str], Volume, int, np.ndarray]]:
     """Row, volume, label and reference mask of every object to measure in the rows wanted."""
     with open(data / "index.csv", newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["split"] == split and wanted(r)]
+    if cases:
+        rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, cases).astype(int))]
     for row in rows:
         volume = read_nifti(data / row["image_file"])
         labels = np.ascontiguousarray(read_nifti(data / row["label_file"]).data).astype(int)
@@ -137,33 +147,53 @@ def from_anew(predictor: Predictor) -> Callable[[Volume, Prompts], np.ndarray]:
 def table(results: list[dict], methods: tuple[str, ...]) -> str:
     """Markdown: a row per volume, per source and for the mean over sources."""
     shown = (0, 2, 4)
-    grouped: dict[tuple[str, str, str], dict[str, list]] = defaultdict(lambda: defaultdict(list))
+    volumes, sources = means(results)
+
+    def line(name: str, count: int | str, of: dict[str, np.ndarray]) -> list[str]:
+        unknown = np.full(CLICKS, np.nan)
+        cells = [" / ".join(f"{of.get(m, unknown)[i]:.2f}" for i in shown) for m in methods]
+        return [name, str(count), *cells]
+
+    lines = []
+    for (_, _, case), of in sorted(volumes.items()):
+        count = sum((r["method"], r["case"]) == (methods[0], case) for r in results)
+        lines.append(line(case, count, of))
+    lines += [line(f"**{source}**", "", of) for source, of in sorted(sources.items())]
+    lines.append(line("**mean over sources**", "", over_sources(sources)))
+    return markdown(["volume", "objects", *(f"{m} 1 / 3 / 5" for m in methods)], lines)
+
+
+def means(results: list[dict]) -> tuple[dict, dict]:
+    """By method the mean Dice over clicks, of (source, patient, volume) and of each source."""
+    found: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     for r in results:
-        grouped[r["source"], r["patient"], r["case"]][r["method"]].append(r["dice"])
-    head = "| volume | objects | " + " | ".join(f"{m} 1 / 3 / 5" for m in methods) + " |"
-    lines = [head, "|" + " --- |" * (2 + len(methods))]
-    patients: dict[str, dict[str, dict[str, list]]] = {
-        m: defaultdict(lambda: defaultdict(list)) for m in methods
-    }
-    sources: dict[str, dict[str, np.ndarray]] = {m: {} for m in methods}
+        found[r["source"], r["patient"], r["case"]][r["method"]].append(r["dice"])
+    volumes = _mean(found)
+    sources: dict[Any, Any] = volumes
+    for depth in (2, 1):  # volumes of a patient, patients of a source
+        level: dict[tuple, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+        for key, of in sources.items():
+            for method, value in of.items():
+                level[key[:depth]][method].append(value)
+        sources = _mean(level)
+    return volumes, {source: of for (source,), of in sources.items()}
 
-    def line(name: str, count: int | str, values: list[np.ndarray]) -> str:
-        cells = [" / ".join(f"{v[i]:.2f}" for i in shown) for v in values]
-        return f"| {name} | {count} | " + " | ".join(cells) + " |"
 
-    for (source, patient, case), by_method in sorted(grouped.items()):
-        values = [np.mean(by_method[m], 0) if by_method[m] else np.full(5, np.nan) for m in methods]
-        lines.append(line(case, len(by_method[methods[0]]), values))
-        for m, v in zip(methods, values, strict=True):
-            patients[m][source][patient].append(v)
-    for m in methods:
-        for source, by_patient in patients[m].items():
-            sources[m][source] = np.mean([np.mean(v, 0) for v in by_patient.values()], 0)
-    for source in sorted(sources[methods[0]]):
-        lines.append(line(f"**{source}**", "", [sources[m][source] for m in methods]))
-    overall = [np.nanmean(list(sources[m].values()), 0) for m in methods]
-    lines.append(line("**mean over sources**", "", overall))
-    return "\n".join(lines)
+def over_sources(sources: dict) -> dict[str, np.ndarray]:
+    """By method the mean over sources."""
+    methods = {method for of in sources.values() for method in of}
+    return {m: np.mean([of[m] for of in sources.values() if m in of], 0) for m in methods}
+
+
+def _mean(found: dict) -> dict:
+    return {key: {m: np.mean(v, 0) for m, v in of.items()} for key, of in found.items()}
+
+
+def headline(results: list[dict], methods: tuple[str, ...]) -> str:
+    """Dice of each method in the mean over sources."""
+    overall = over_sources(means(results)[1])
+    told = (f"{m} {overall[m][0]:.2f} / {overall[m][2]:.2f} / {overall[m][4]:.2f}" for m in methods)
+    return f"Dice after 1 / 3 / 5 clicks: {', '.join(told)}."
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from report import save
+from report import table as markdown
 
 TICK_MS = 10
 FELT_S = 0.05
@@ -351,7 +352,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=BIG, metavar="N", help="z y x")
     parser.add_argument("--clicks", type=int, default=3, help="after the first one")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", "--output", type=Path)
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
@@ -367,23 +368,32 @@ def main() -> None:
             subprocess.run([*words, "--shape", *shape], check=True)
             results.append(json.loads(path.read_text()))
         print(f"{results[-1]['status']} {results[-1]['voxels']} voxels", flush=True)
-    table = summary(results)
-    print(f"{'':25}  median     max processor  garbage   ms; where in the longest")
-    for name, row in table.items():
-        numbers = f"{row['median_ms']:7.0f} {row['max_ms']:7.0f} {row['processor_ms']:9.0f}"
-        numbers += f" {row['garbage_ms']:8.0f}"
-        beside = f" | {row['other']}" if row["other"] else ""
-        print(f"{name:25} {numbers}   {row['window']}{beside}")
+    figures = summary(results)
+    print(table(figures))
     if options.out:
-        about = {
-            "shape": list(options.shape),
-            "model": "compact",
-            "repeats": options.repeats,
-            "python": platform.python_version(),
-            "processor": platform.processor() or platform.machine(),
-            "processors": os.cpu_count(),
-        }
-        options.out.write_text(json.dumps(about | {"table": table, "runs": results}, indent=2))
+        told = {"shape": options.shape, "repeats": options.repeats}
+        rows = [{"phase": name, **row, **told} for name, row in figures.items()]
+        save("event_loop", options.out, rows, headline(figures), table(figures))
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """Markdown; milliseconds, and where the window was in the longest gap."""
+    lines = []
+    for name, row in figures.items():
+        keys = ("median_ms", "max_ms", "processor_ms", "garbage_ms")
+        beside = f"; {row['other']}" if row["other"] else ""
+        lines.append([name, *(f"{row[key]:.0f}" for key in keys), f"{row['window']}{beside}"])
+    heads = ["phase", "median ms", "max ms", "processor ms", "garbage ms", "where in the longest"]
+    return markdown(heads, lines)
+
+
+def headline(figures: dict[str, dict[str, Any]]) -> str:
+    """The longest gaps, those of napari alone aside."""
+    ours = {name: row for name, row in figures.items() if "napari" not in name}
+    worst = sorted(ours, key=lambda name: -ours[name]["median_ms"])[:3]
+    told = (f"{name} {ours[name]['median_ms']:.0f} ms" for name in worst)
+    later = figures["later clicks"]["median_ms"]
+    return f"Longest stalls: {', '.join(told)}; a later click {later:.0f} ms."
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ never used to choose anything. Clicks and means are those of `accuracy.py`.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import time
 from collections import defaultdict
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 import tyro
 from accuracy import clicks, from_anew, objects
+from report import rows_before, save
+from report import table as markdown
 
 from napari_sam3d.engine.predictor import load_predictor
 from napari_sam3d.engine.training import Failed, Finished, RunFolder, Started, train
@@ -41,7 +42,9 @@ class FewShot:
     data: Path
     """Folder with `index.csv` and the volumes it lists."""
     output: Path = Path("few_shot")
-    """Folder for runs, adapters and figures."""
+    """Folder for runs and adapters."""
+    figures: Path | None = None
+    """Where the figures go; few_shot.json in that folder when None."""
     tasks: tuple[str, ...] = tuple(TASKS)
     shots: tuple[int, ...] = (1, 2, 5, 10)
     most: int = 5
@@ -53,14 +56,15 @@ class FewShot:
         torch.set_num_threads(self.threads)
         os.environ["NAPARI_SAM3D_DATA"] = str(self.output.absolute())
         self.output.mkdir(parents=True, exist_ok=True)
-        figures = self.output / "few_shot.json"
-        done = json.loads(figures.read_text()) if figures.exists() else []
+        figures = self.figures or self.output / "few_shot.json"
+        done = rows_before(figures)
         for task in self.tasks:
             for shots in (0, *self.shots):
                 if any((it["task"], it["shots"]) == (task, shots) for it in done):
                     continue
                 done.append(self._measure(task, shots))
-                figures.write_text(json.dumps(done, indent=1))
+                save("few_shot", figures, done, "unfinished")
+        save("few_shot", figures, done, headline(done), table(done))
         print(table(done))
 
     def _measure(self, task: str, shots: int) -> dict:
@@ -135,27 +139,40 @@ def tune(name: str, pairs: list[PairFiles], settings: TrainSettings) -> tuple[fl
 
 def table(done: list[dict]) -> str:
     """Markdown: a row per task and number of volumes, and the means over tasks."""
-    lines = [
-        "| task | k | Dice 1 click | 5 clicks | gain after 1 | minutes | adapter MB |",
-        "|" + " --- |" * 7,
-    ]
-    bases = {it["task"]: it["dice"] for it in done if not it["shots"]}
-    gains = defaultdict(list)
+    lines = []
     for it in sorted(done, key=lambda it: (it["task"], it["shots"])):
-        base = bases.get(it["task"], it["dice"])
-        gain = it["dice"][0] - base[0]
-        gains[it["shots"]].append(gain)
         fewer = f" ({it['volumes']} there are)" if it["volumes"] < it["shots"] else ""
         selected = "" if it.get("selected", True) else ", not selected"
         lines.append(
-            f"| {it['task']} | {it['shots']}{fewer} | {it['dice'][0]:.3f} | {it['dice'][4]:.3f} | "
-            f"{gain:+.3f}{selected} | {it['minutes']:.1f} | {it['adapter_bytes'] / 1e6:.1f} |"
+            [
+                it["task"],
+                f"{it['shots']}{fewer}",
+                f"{it['dice'][0]:.3f}",
+                f"{it['dice'][4]:.3f}",
+                f"{gain(it, done):+.3f}{selected}" if it["shots"] else "",
+                f"{it['minutes']:.1f}",
+                f"{it['adapter_bytes'] / 1e6:.1f}",
+            ]
         )
-    for shots, values in sorted(gains.items()):
-        if shots:
-            mean = f"| **mean over {len(values)} tasks** | {shots} | | | {np.mean(values):+.3f} |"
-            lines.append(f"{mean} | |")
-    return "\n".join(lines)
+    for shots in sorted({it["shots"] for it in done if it["shots"]}):
+        gains = [gain(it, done) for it in done if it["shots"] == shots]
+        mean = [f"**mean over {len(gains)} tasks**", shots, "", "", f"{np.mean(gains):+.3f}"]
+        lines.append([*mean, "", ""])
+    heads = ["task", "k", "Dice 1 click", "5 clicks", "gain after 1", "minutes", "adapter MB"]
+    return markdown(heads, lines)
+
+
+def gain(it: dict, done: list[dict]) -> float:
+    """What the first click gained over the model as it is."""
+    base = next((o for o in done if (o["task"], o["shots"]) == (it["task"], 0)), it)
+    return it["dice"][0] - base["dice"][0]
+
+
+def headline(done: list[dict]) -> str:
+    """The gain after one click in each task, with five volumes where that was measured."""
+    shots = min((it["shots"] for it in done if it["shots"]), key=lambda n: abs(n - 5), default=0)
+    told = (f"{it['task']} {gain(it, done):+.3f}" for it in done if it["shots"] == shots)
+    return f"Gain of Dice after one click, tuned on {shots} volumes: {', '.join(told)}."
 
 
 if __name__ == "__main__":

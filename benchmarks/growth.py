@@ -67,7 +67,7 @@ class Growth:
         with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
             for function, value in cases:
                 rows += pool.submit(function, value, self).result()
-                print(rows[-1], flush=True)
+                print(f"{rows[-1]['by']} {value} done", flush=True)
         text = tables(rows)
         print(text)
         if self.output:

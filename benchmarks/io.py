@@ -5,10 +5,8 @@ Every figure comes from a process of its own. Memory is Linux's high-water mark.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import tyro
-from io_files import AFFINE, make_files, place
+from io_files import AFFINE, CT, SERIES, make_files, place
+from report import memory_mb, reset_peak, save, timed
+from report import table as markdown
 
 TASKS = {
     "open image .nii": 0.05,
@@ -39,6 +39,9 @@ one in the middle of a time series, the next one an earlier one of the open file
 
 EXTRA_MB = 64
 """Memory that ours may take beyond the array."""
+
+Figures = dict[str, dict[str, tuple[float, float]]]
+"""By task and library, seconds and megabytes."""
 
 
 def ours(verb: str, path: Path, given: Any) -> Any:
@@ -119,10 +122,8 @@ def run_task(library: str, task: str, folder: Path) -> tuple[float, float]:
     if verb == "next":
         given = function("frame", path, None)
     before = memory_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the mark so far
-    began = time.perf_counter()
-    kept = function(verb, path, given)
-    seconds = time.perf_counter() - began
+    reset_peak()
+    kept, seconds = timed(lambda: function(verb, path, given))
     extra = memory_mb("VmHWM") - before
     if verb == "read":
         extra -= getattr(kept, "nbytes", 0) / 1e6 or kept.GetSizeOfPixelComponent() * (
@@ -131,19 +132,14 @@ def run_task(library: str, task: str, folder: Path) -> tuple[float, float]:
     return seconds, extra
 
 
-def memory_mb(mark: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(mark):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError(f"This system does not tell {mark}.")
-
-
 @dataclass(frozen=True)
 class IO:
     """Time and weigh reading and writing of a 512 x 512 x 300 CT and its label map."""
 
     repeats: int = 5
     tasks: tuple[str, ...] = tuple(TASKS)
+    shape: tuple[int, int, int] = CT
+    """Stored voxels (i, j, k) of the image; the time series is as much smaller along its axes."""
     output: Path | None = None
     """Where to put the figures as JSON."""
 
@@ -155,9 +151,12 @@ class IO:
         ):
             folder = Path(name)
             pool.submit(make_files, folder / "small", (8, 8, 4), (8, 8, 4, 60)).result()
-            pool.submit(make_files, folder).result()
+            series = tuple(
+                max(8, n * m // o) for n, m, o in zip(SERIES, self.shape, CT, strict=False)
+            )
+            pool.submit(make_files, folder, self.shape, (*series, SERIES[3])).result()
             sizes = {p.name: round(p.stat().st_size / 1e6, 2) for p in folder.glob("nii.gz/*")}
-            figures: dict[str, dict[str, tuple[float, float]]] = {}
+            figures: Figures = {}
             for task in self.tasks:
                 runs: dict[str, list[tuple[float, float]]] = {one: [] for one in LIBRARIES}
                 for _ in range(self.repeats):  # in turn, so that a busy machine is busy for all
@@ -167,35 +166,51 @@ class IO:
                     one: (median(s for s, _ in its), median(m for _, m in its))
                     for one, its in runs.items()
                 }
-        print(f"MB gzipped by nibabel: {sizes}; median of {self.repeats}\n")
-        print(table(figures))
+        text = f"MB gzipped by nibabel: {sizes}; median of {self.repeats}\n\n{table(figures)}"
+        print(text)
         if self.output:
-            self.output.write_text(json.dumps({"MB": sizes, "seconds, MB": figures}, indent=1))
+            rows = [
+                {"task": task, "library": one, "seconds": seconds, "extra_mb": extra}
+                for task, of in figures.items()
+                for one, (seconds, extra) in of.items()
+            ]
+            save("io", self.output, rows, headline(figures), text)
 
 
-def table(figures: dict[str, dict[str, tuple[float, float]]]) -> str:
+def table(figures: Figures) -> str:
     """Markdown; the last column says what ours misses of its targets."""
-    lines = [
-        "| task | ours s | nibabel s | SimpleITK s | ours / nibabel | extra MB | target |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for task, of in figures.items():
-        seconds, extra = of["ours"]
-        peer = of["nibabel"][0]
-        missed = []
-        if seconds > (limit := TASKS.get(task) or float("inf")):
-            missed.append(f"over {limit} s")
-        if task.startswith("read") and seconds > peer:
-            missed.append("slower than nibabel")
-        if not task.startswith(("frame", "next")) and extra > EXTRA_MB:
-            missed.append(f"over {EXTRA_MB} MB")
+        seconds = [f"{of[one][0]:.3f}" for one in LIBRARIES]
         memory = " / ".join(f"{of[one][1]:.0f}" for one in LIBRARIES)
-        times = " | ".join(f"{of[one][0]:.3f}" for one in LIBRARIES)
-        ratio = seconds / peer
-        lines.append(
-            f"| {task} | {times} | {ratio:.2f} | {memory} | {', '.join(missed) or 'met'} |"
-        )
-    return "\n".join(lines)
+        ratio = f"{of['ours'][0] / of['nibabel'][0]:.2f}"
+        lines.append([task, *seconds, ratio, memory, ", ".join(missed(task, of)) or "met"])
+    heads = ["task", *(f"{one} s" for one in LIBRARIES), "ours / nibabel", "extra MB", "target"]
+    return markdown(heads, lines)
+
+
+def missed(task: str, of: dict[str, tuple[float, float]]) -> list[str]:
+    """What ours misses of its targets in a task."""
+    seconds, extra = of["ours"]
+    found = []
+    if seconds > (limit := TASKS.get(task) or float("inf")):
+        found.append(f"over {limit} s")
+    if task.startswith("read") and seconds > of["nibabel"][0]:
+        found.append("slower than nibabel")
+    if not task.startswith(("frame", "next")) and extra > EXTRA_MB:
+        found.append(f"over {EXTRA_MB} MB")
+    return found
+
+
+def headline(figures: Figures) -> str:
+    """Ours beside nibabel in each task, and how many targets are met."""
+    met = sum(not missed(task, of) for task, of in figures.items())
+    told = (
+        f"{task} {of['ours'][0]:.3f} s (nibabel {of['nibabel'][0]:.3f} s)"
+        for task, of in figures.items()
+        if task in ("open image .nii", "read image .nii.gz", "write labels .nii.gz")
+    )
+    return f"{', '.join([*told, f'{met} of {len(figures)} targets met'])}."
 
 
 if __name__ == "__main__":

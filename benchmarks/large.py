@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bodies import near
+from report import memory_mb, save, table
 
 CASES = ("dask", "objects")
 CHUNK = 64
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, help="this case alone, in this process")
     parser.add_argument("--edge", type=int, default=2000, help="voxels of the lazy volume, cubed")
     parser.add_argument("--count", type=int, default=50, help="objects in memory")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", "--output", type=Path)
     options = parser.parse_args()
     if options.case:
         print(json.dumps(run(options.case, options.edge, options.count)))
@@ -48,9 +50,14 @@ def main() -> None:
                 again, env={**os.environ, **own}, check=True, capture_output=True, text=True
             ).stdout
         results[case] = json.loads(output.splitlines()[-1])
-        print_table(case, results[case])
+        print(tables({case: results[case]}), flush=True)
     if options.out:
-        options.out.write_text(json.dumps(results, indent=2) + "\n")
+        rows = [
+            {"case": case, "shape": it["shape"], "objects": it["objects"], **step}
+            for case, it in results.items()
+            for step in it["steps"]
+        ]
+        save("large", options.out, rows, headline(results), tables(results))
 
 
 def run(case: str, edge: int, count: int) -> dict[str, Any]:
@@ -145,16 +152,14 @@ class Steps:
     def note(self, name: str) -> None:
         now = time.perf_counter()
         self.rows.append(
-            {"step": name, "seconds": round(now - self._since, 2), "peak_mb": peak_mb()}
+            {
+                "step": name,
+                "seconds": round(now - self._since, 2),
+                "peak_mb": round(memory_mb("VmHWM")),
+            }
         )
         self.settle()
         self._since = time.perf_counter()
-
-
-def peak_mb() -> int:
-    """The most memory that this process ever had, in MB."""
-    (line,) = (it for it in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in it)
-    return int(line.split()[1]) // 1000
 
 
 class Ball:
@@ -184,19 +189,31 @@ def lattice(shape: tuple[int, int, int], count: int) -> list[tuple[float, ...]]:
 
 def balls(shape: tuple[int, int, int], centers: list, radius: float) -> np.ndarray:
     image = np.random.default_rng(0).integers(-20, 20, shape, np.int16)
-    reach = int(radius) + 1
     for center in centers:
-        window = tuple(slice(int(c) - reach, int(c) + reach + 1) for c in center)
-        away = sum((i - c) ** 2 for i, c in zip(np.ogrid[window], center, strict=True))
-        image[window][away < radius**2] += 200
+        window, inside = near(center, radius, shape)
+        image[window][inside] += 200
     return image
 
 
-def print_table(case: str, result: dict[str, Any]) -> None:
-    print(f"\n{case}: {' x '.join(map(str, result['shape']))} voxels, {result['objects']} objects")
-    print("| step | seconds | peak MB |\n| --- | ---: | ---: |")
-    for row in result["steps"]:
-        print(f"| {row['step']} | {row['seconds']} | {row['peak_mb']} |", flush=True)
+def tables(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a table for each case."""
+    parts = []
+    for case, it in results.items():
+        parts.append(f"{case}: {' x '.join(map(str, it['shape']))} voxels, {it['objects']} objects")
+        lines = ([row["step"], row["seconds"], row["peak_mb"]] for row in it["steps"])
+        parts.append(table(["step", "seconds", "peak MB"], lines))
+    return "\n\n".join(parts)
+
+
+def headline(results: dict[str, dict[str, Any]]) -> str:
+    """The most memory of each case, in a line."""
+    told = []
+    for it in results.values():
+        peak = max(row["peak_mb"] for row in it["steps"])
+        shape = " x ".join(map(str, it["shape"]))
+        noun = "object" if it["objects"] == 1 else "objects"
+        told.append(f"{shape} voxels, {it['objects']} {noun}: {peak} MB at most")
+    return "; ".join(told) + "."
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
 """How long a user waits: for the default model on a sample, for the published networks at size.
 
 `latency.py sample` times first and later clicks beside a random walker on the same clicks,
-`latency.py networks` the published networks beside their plain formulation.
+`latency.py networks` the networks of all families, beside their plain formulation.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import torch
 import tyro
 from classical import random_walk
 from networks import Networks
+from report import save, table, timed, times
 
 from napari_sam3d.engine.clicks import next_click
 from napari_sam3d.engine.predictor import load_predictor
@@ -38,10 +37,8 @@ class Sample:
     def run(self) -> None:
         sample = load_sample(self.sample)
         volume = sample.volume
-        began = time.perf_counter()
         settings = InferenceSettings(device=self.device, precision=self.precision)
-        load_predictor(settings)
-        loading = time.perf_counter() - began
+        predictor, loading = timed(lambda: load_predictor(settings))
         first, second, peers = [], [], []
         for repeat in range(self.repeats + 1):
             predictor = load_predictor(settings)
@@ -50,9 +47,7 @@ class Sample:
             reference = sample.labels == sample.labels[tuple(map(int, sample.click_voxel))]
             click = next_click(one.full(volume.grid.shape), reference)
             two = predictor.predict(volume, prompts.add(click), one) if click else one
-            began = time.perf_counter()
-            random_walk(60, 0.35)(volume, prompts)
-            walked = time.perf_counter() - began
+            _, walked = timed(lambda prompts=prompts: random_walk(60, 0.35)(volume, prompts))
             if repeat:  # the first round warms up
                 first.append(one.seconds)
                 second.append(two.seconds)
@@ -63,12 +58,20 @@ class Sample:
             "second click": float(np.median(second)),
             "random walker": float(np.median(peers)),
         }
-        print(f"{self.sample} {volume.grid.shape}, {torch.get_num_threads()} threads")
-        print("| step | seconds | over random walker |\n| --- | --- | --- |")
-        for name, value in medians.items():
-            print(f"| {name} | {value:.2f} | {value / medians['random walker']:.2f} |")
+        walker = medians["random walker"]
+        lines = ([name, f"{it:.2f}", times(it, walker)] for name, it in medians.items())
+        where = f"{self.sample} {volume.grid.shape}, {torch.get_num_threads()} threads"
+        text = f"{where}\n\n{table(['step', 'seconds', 'over random walker'], lines)}"
+        print(text)
         if self.output:
-            self.output.write_text(json.dumps(medians, indent=1))
+            about = {
+                "sample": self.sample,
+                "device": predictor.device.type,
+                "threads": torch.get_num_threads(),
+            }
+            rows = [{"step": name, "seconds": it, **about} for name, it in medians.items()]
+            told = ", ".join(f"{name} {it:.2f} s" for name, it in medians.items())
+            save("latency", self.output, rows, f"compact on {self.sample}: {told}.", text)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,28 @@
-"""The published networks at full size with random weights: our way and the plain one."""
+"""The networks at full size, the published ones with random weights: our way and the plain one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from plain import ma_sam, sam3d_adapter, sam_med3d
 from torch import Tensor
 
+from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.models.base import PatchPrompts
+from napari_sam3d.engine.models.sam_slices import SlicePrompts, SliceSam
+from napari_sam3d.engine.models.sam_slices.model import SliceEmbedding
+from napari_sam3d.engine.weights import load_model
 
 
 class Network(ABC):
     """One network: both ways run on the same weights and the same input."""
 
     plain_encodings = 1
-    """How often the plain encoding is timed."""
+    """How often the plain encoding is timed; 0 where there is no other formulation."""
     gflop: tuple[float, float]
     """Arithmetic of an encoding, plain and ours, as torch's FlopCounterMode counts it."""
 
@@ -120,8 +125,58 @@ class Slices(Network):
         return logits.argmax(1)
 
 
+@final
+class Sam(Network):
+    """SAM's vit_b on one slice, as `segment_anything` runs its encoder, and ours."""
+
+    gflop = (972.1, 935.5)
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = SliceSam().eval().requires_grad_(False)
+        self.slice = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+        self.asked = SlicePrompts(np.array([[250.0, 260.0]]), np.array([1]))
+
+    def encode(self, plain: bool) -> Any:
+        if not plain:
+            return self.model.encode_slice(self.slice)
+        pixels = self.model.prepare(self.slice)
+        features = self.model.image_encoder(self.model.preprocess(pixels))
+        high, wide = pixels.shape[-2:]
+        return SliceEmbedding(features, self.slice.shape, (high, wide))
+
+    def click(self, embedding: Any, plain: bool) -> Tensor:
+        return torch.from_numpy(self.model.decode_slice(embedding, self.asked).logits)
+
+
+@final
+class Default(Network):
+    """`compact` with its own weights on a ball in noise; most of it runs at each click."""
+
+    plain_encodings = 0
+    gflop = (0.0, 0.453)  # and 24.5 at each click
+
+    def __init__(self) -> None:
+        self.model, spec = load_model(model_spec("compact"), torch.device("cpu"))
+        axes = torch.meshgrid(*(torch.arange(n) - n / 2 for n in spec.patch_shape), indexing="ij")
+        away = sum(axis**2 for axis in axes)
+        noise = torch.randn(spec.patch_shape, generator=torch.Generator().manual_seed(0))
+        self.patch = (noise + 2 * (away < 16**2))[None, None]
+        middle = torch.tensor([[[n / 2 for n in spec.patch_shape]]])
+        empty = torch.zeros(1, 1, *spec.patch_shape)
+        self.asked = PatchPrompts(middle, torch.ones(1, 1), empty)
+
+    def encode(self, plain: bool) -> Any:
+        return self.model.encode_image(self.patch)
+
+    def click(self, embedding: Any, plain: bool) -> Tensor:
+        return self.model.decode_masks(embedding, self.asked).logits
+
+
 NETWORKS: dict[str, type[Network]] = {
+    "compact": Default,
     "3DSAM-adapter": Adapter,
     "SAM-Med3D": Med3D,
     "MA-SAM": Slices,
+    "SAM": Sam,
 }

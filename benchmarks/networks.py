@@ -1,24 +1,22 @@
-"""Seconds, memory and arithmetic of the published networks, beside their plain formulation.
+"""Seconds, memory and arithmetic of the networks, beside their plain formulation.
 
-Full size, random weights. Every row comes from a process of its own. Memory is Linux's high-water
-mark above what the weights and the libraries take.
+Full size; random weights but for `compact`. Every row comes from a process of its own. Memory is
+Linux's high-water mark above what the weights and the libraries take.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 from network_paths import NETWORKS
+from report import memory_mb, reset_peak, save, timed, times
+from report import table as markdown
 
 WAYS = {"plain": (True, False), "ours, fp32": (False, False), "ours, bf16": (False, True)}
 """Whether plain, and whether in bfloat16."""
@@ -41,15 +39,26 @@ class Networks:
         with tempfile.TemporaryDirectory() as folder:
             for name in self.networks:
                 rows = figures[name] = {}
-                for way in WAYS:
+                ways = [way for way, (plain, _) in WAYS.items() if not plain or has_plain(name)]
+                for way in ways:
                     with ProcessPoolExecutor(1, context) as pool:
                         rows[way] = pool.submit(measure, name, way, self, folder).result()
-                masks = {way: np.load(f"{folder}/{name} {way}.npy") for way in WAYS}
+                masks = {way: np.load(f"{folder}/{name} {way}.npy") for way in ways}
                 for way, row in rows.items():
                     row["changed"] = changed(masks[way], masks["ours, fp32"])
                 print(table(name, rows), flush=True)
         if self.output:
-            self.output.write_text(json.dumps(figures, indent=1))
+            flat = [
+                {"network": name, "way": way, **row}
+                for name, rows in figures.items()
+                for way, row in rows.items()
+            ]
+            text = "\n".join(table(name, rows) for name, rows in figures.items())
+            save("networks", self.output, flat, headline(figures), text)
+
+
+def has_plain(name: str) -> bool:
+    return NETWORKS[name].plain_encodings > 0
 
 
 def measure(name: str, way: str, options: Networks, folder: str) -> dict[str, float]:
@@ -62,31 +71,21 @@ def measure(name: str, way: str, options: Networks, folder: str) -> dict[str, fl
         if encodings > 1:
             network.encode(plain)  # the first one prepares
         reset_peak()
-        before = memory("VmRSS")
+        before = memory_mb("VmRSS")
         embedding, encoding = timed(lambda: network.encode(plain), encodings)
-        peak = memory("VmHWM") - before
         network.click(embedding, plain)
+        peak = memory_mb("VmHWM") - before
         logits, click = timed(lambda: network.click(embedding, plain), options.clicks)
         np.save(f"{folder}/{name} {way}.npy", network.mask(logits).numpy())
     gflop = network.gflop[0 if plain else 1]
     return {
         "encoding_s": encoding,
         "click_s": click,
-        "peak_gb": peak / 1e9,
+        "peak_gb": peak / 1e3,
         "encoding_gflop": gflop,
         "encoding_gflops": gflop / encoding,
         "matrix_gflops": matrix_rate(half),
     }
-
-
-def timed(work: Any, repeats: int) -> tuple[Any, float]:
-    """What `work` returns, and the median of its seconds."""
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        found = work()
-        seconds.append(time.perf_counter() - began)
-    return found, median(seconds)
 
 
 def changed(mask: np.ndarray, reference: np.ndarray) -> float:
@@ -106,33 +105,42 @@ def matrix_rate(half: bool, n: int = 4096) -> float:
         return max(2 * n**3 / timed(way, 5)[1] / 1e9 for way in ways)
 
 
-def memory(field: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise LookupError(field)
-
-
-def reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
 def table(name: str, rows: dict[str, dict[str, float]]) -> str:
-    """Rows with their ratios to the plain way."""
-    plain = rows["plain"]
-    lines = [
-        f"\n{name}\n",
-        "| way | encoding s | times faster | click s | times faster | peak GB | of plain "
-        "| GFLOP/s | of a matrix product | mask changed |",
-        "|" + " --- |" * 10,
-    ]
+    """Rows with their ratios to the plain way, where there is one."""
+    heads = ["way", "encoding s", "times faster", "click s", "times faster", "peak GB", "of plain"]
+    plain, lines = rows.get("plain"), []
     for way, row in rows.items():
+        faster, quicker, share = "", "", ""
+        if plain:
+            faster = times(plain["encoding_s"], row["encoding_s"])
+            quicker = times(plain["click_s"], row["click_s"])
+            share = f"{row['peak_gb'] / plain['peak_gb']:.2f}"
         lines.append(
-            f"| {way} | {row['encoding_s']:.2f} | {plain['encoding_s'] / row['encoding_s']:.1f} "
-            f"| {row['click_s']:.3f} | {plain['click_s'] / row['click_s']:.1f} "
-            f"| {row['peak_gb']:.2f} | {row['peak_gb'] / plain['peak_gb']:.2f} "
-            f"| {row['encoding_gflops']:.0f} "
-            f"| {row['encoding_gflops'] / row['matrix_gflops']:.2f} | {row['changed']:.2%} |"
+            [
+                way,
+                f"{row['encoding_s']:.2f}",
+                faster,
+                f"{row['click_s']:.3f}",
+                quicker,
+                f"{row['peak_gb']:.2f}",
+                share,
+                f"{row['encoding_gflops']:.0f}",
+                f"{row['encoding_gflops'] / row['matrix_gflops']:.2f}",
+                f"{row['changed']:.2%}",
+            ]
         )
-    return "\n".join(lines)
+    heads += ["GFLOP/s", "of a matrix product", "mask changed"]
+    return f"\n{name}\n\n{markdown(heads, lines)}"
+
+
+def headline(figures: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Seconds and memory of each network in the faster number format."""
+    told = []
+    for name, rows in figures.items():
+        ours = [row for way, row in rows.items() if way != "plain"]
+        best = min(ours, key=lambda row: row["encoding_s"] + row["click_s"])
+        told.append(
+            f"{name} {best['encoding_s']:.2f} s, {best['click_s']:.3f} s a click, "
+            f"{best['peak_gb']:.2f} GB"
+        )
+    return f"Encoding a patch: {'; '.join(told)}."

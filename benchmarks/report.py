@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -55,20 +56,21 @@ def save(
         "command": command(sys.argv),
         "headline": headline,
     }
-    write(path, told, rows)
-    if text:
-        about = f"{headline}\n\n`{told['command']}`, {told['when'][:10]}, {described(machine())}"
-        path.with_suffix(".md").write_text(f"# {part}\n\n{about}\n\n{text.strip()}\n", "utf-8")
+    write(path, told, rows, text)
 
 
-def write(path: Path, told: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Put a file of results into place in one step: all other fields, a line for each row."""
+def write(path: Path, told: dict[str, Any], rows: Iterable[Mapping[str, Any]], text: str) -> None:
+    """Put results into place: all other fields, a line for each row, and tables beside them."""
     head = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in told.items()]
     body = ",\n".join("  " + json.dumps(_plain(row)) for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     partly = path.with_name(f".{path.name}.part")
     partly.write_text("{\n" + ",\n".join([*head, f'"rows": [\n{body}\n]']) + "\n}\n", "utf-8")
-    partly.replace(path)
+    partly.replace(path)  # in one step: a benchmark that is stopped leaves no half file
+    if text:
+        about = f"`{told['command']}`, {told['when'][:10]}, {described(told['machine'])}"
+        parts = [f"# {told['part']}", told["headline"], about, text.strip()]
+        path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", "utf-8")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def reset_peak() -> None:
 
 
 def _is_number(cell: str) -> bool:
-    return not cell or cell.strip("*+-")[:1].isdigit()
+    return re.fullmatch(r"([*+-]*[\d.,]+( ?[%A-Za-z]{1,2})?\**)?", cell) is not None
 
 
 def _script(word: str) -> str:

@@ -8,7 +8,6 @@ is Linux's high-water mark of the whole process. A step is one patch, or one gro
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import tempfile
 import time
@@ -21,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from networks import memory, reset_peak
+from report import memory_mb, reset_peak, save
+from report import table as markdown
 from torch import nn
 
 from napari_sam3d.catalog import model_spec
@@ -69,9 +69,14 @@ class Training:
                     row = pool.submit(measure, family, way, self).result()
                 figures.setdefault(family, {})[way] = row
                 print(f"{family}, {way}: {row}", flush=True)
-                if self.output:
-                    self.output.write_text(json.dumps(figures, indent=1))
         print(table(figures))
+        if self.output:
+            rows = [
+                {"family": family, "way": way, **row}
+                for family, ways in figures.items()
+                for way, row in ways.items()
+            ]
+            save("training", self.output, rows, headline(figures), table(figures))
 
 
 def measure(family: str, way: str, options: Training) -> dict[str, float]:
@@ -109,7 +114,7 @@ def measure(family: str, way: str, options: Training) -> dict[str, float]:
             break
     first = 1 if len(walls) > 1 else 0
     return told | {
-        "peak_gb": memory("VmHWM") / 1e9,
+        "peak_gb": memory_mb("VmHWM") / 1e3,
         "step_s": median(walls[first:]),
         "step_cpu_s": median(spent[first:]),
         "first_step_s": walls[0],
@@ -204,27 +209,30 @@ SHAPES = {
 
 def table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
     """Markdown: a row for each way."""
-    lines = [
-        "| network | way | tuned | encoder keeps | peak | of plain | s a step | CPU-s | of plain |",
-        "|" + " --- |" * 9,
-    ]
+    heads = ["network", "way", "tuned", "encoder keeps", "peak", "of plain", "s a step", "CPU-s"]
+    lines = []
     for family, rows in figures.items():
         plain = rows.get("plain", {})
         for way, row in rows.items():
             kept = f"{row['kept_gb']:.2f} GB"
             if "peak_gb" not in row:
-                lines.append(f"| {family} | {way} | | {kept} | too much | | | | |")
+                lines.append([family, way, "", kept, "too much", "", "", "", ""])
                 continue
             share = [
                 f"{row[key] / plain[key]:.2f}" if key in plain else ""
                 for key in ("peak_gb", "step_cpu_s")
             ]
-            lines.append(
-                f"| {family} | {way} | {row['tuned'] / 1e6:.2f} M | {kept} | "
-                f"{row['peak_gb']:.2f} GB | {share[0]} | {row['step_s']:.1f} | "
-                f"{row['step_cpu_s']:.1f} | {share[1]} |"
-            )
-    return "\n".join(lines)
+            tuned, peak = f"{row['tuned'] / 1e6:.2f} M", f"{row['peak_gb']:.2f} GB"
+            step, cpu = f"{row['step_s']:.1f}", f"{row['step_cpu_s']:.1f}"
+            lines.append([family, way, tuned, kept, peak, share[0], step, cpu, share[1]])
+    return markdown([*heads, "of plain"], lines)
+
+
+def headline(figures: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Our seconds and memory of a step of each family."""
+    own = {family: rows["ours"] for family, rows in figures.items() if "peak_gb" in rows["ours"]}
+    told = (f"{it} {row['step_s']:.1f} s and {row['peak_gb']:.1f} GB" for it, row in own.items())
+    return f"A training step takes {', '.join(told)}."
 
 
 if __name__ == "__main__":

@@ -77,10 +77,11 @@ def export(checkpoint: Path, weights: Path = WEIGHTS) -> str:
 def figures(data: Path, results: Path, log: Path) -> None:
     """Measure on the validation volumes and put the figures into the model card."""
     from accuracy import Accuracy, table
+    from report import load
 
     setting = Accuracy(data=data, output=results)
     setting.run()
-    done = json.loads(results.read_text())
+    done = load(results)["rows"]
     progress = json.loads(log.read_text().splitlines()[-1])
     card = (HERE / "card.md").read_text()
     card = card.replace("{samples}", f"{progress['samples']:,.0f}")
