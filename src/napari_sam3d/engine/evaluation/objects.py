@@ -26,9 +26,9 @@ class Target:
     label
         Its value in the labels that are played.
     name
-        What it is called.
-    class_label
-        Its value in the file.
+        What it is called, with its number where instances are told apart.
+    class_label, class_name
+        Its value in the file, and what that is called.
     window
         The block of the volume that holds it.
     """
@@ -36,6 +36,7 @@ class Target:
     label: int
     name: str
     class_label: int
+    class_name: str
     window: Window
 
 
@@ -72,13 +73,13 @@ def choose(case: Labelled, settings: EvaluationSettings) -> tuple[Labelled, tupl
         order = np.random.RandomState(zlib.crc32(case.name.encode()) % 2**31)
         drawn = order.permutation(len(found))[: settings.objects]
         found = [found[i] for i in sorted(drawn.tolist())]
-    targets = []
+    targets: list[Target] = []
     for label, window in found:
         of = classes.get(label, label)
         name = case.names.get(of) or f"label {of}"
         number = 1 + sum(it.class_label == of for it in targets)
         shown = f"{name} {number}" if classes else name
-        targets.append(Target(label, shown, of, window))
+        targets.append(Target(label, shown, of, name, window))
     labels = _only(kept, [it.label for it in targets])
     return replace(case, labels=labels), tuple(targets)
 

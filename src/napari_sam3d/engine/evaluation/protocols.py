@@ -1,0 +1,47 @@
+"""The protocols by name: how a model is prompted, and with what tolerance it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from napari_sam3d.engine.evaluation.cvpr25 import play_cvpr25
+from napari_sam3d.engine.evaluation.ma_sam import play_ma_sam
+from napari_sam3d.engine.evaluation.results import Played
+from napari_sam3d.engine.evaluation.sam3d_adapter import play_sam3d_adapter
+from napari_sam3d.engine.evaluation.sam_med3d import play_sam_med3d
+from napari_sam3d.engine.prediction import Predictor
+from napari_sam3d.labelled import Labelled
+from napari_sam3d.settings import EvaluationSettings
+
+Play = Callable[[Predictor, Labelled, EvaluationSettings], Iterator[Played]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to prompt and to judge.
+
+    Parameters
+    ----------
+    play
+        Prompts a model and yields its masks.
+    tolerance_mm
+        Of the surface Dice.
+    """
+
+    play: Play
+    tolerance_mm: float
+
+
+PROTOCOLS = {
+    "cvpr25": Protocol(play_cvpr25, 2.0),
+    "sam-med3d": Protocol(play_sam_med3d, 1.0),
+    "3dsam-adapter": Protocol(play_sam3d_adapter, 5.0),
+    # its authors give no tolerance: that of 3DSAM-adapter, beside whose figures theirs stand
+    "ma-sam": Protocol(play_ma_sam, 5.0),
+}
+
+
+def tolerance(settings: EvaluationSettings) -> float:
+    """Tolerance of the surface Dice in millimetres."""
+    return settings.nsd_tolerance or PROTOCOLS[settings.protocol].tolerance_mm
