@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import tyro
 
 from napari_sam3d.cli.adapters import Adapters
+from napari_sam3d.cli.batch import Batch
 from napari_sam3d.cli.demo import Demo
+from napari_sam3d.cli.evaluate import Evaluate
 from napari_sam3d.cli.models import Models
 from napari_sam3d.cli.segment import Segment
 from napari_sam3d.cli.split import Split
@@ -38,7 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     try:
         command = tyro.cli(
-            Segment | Train | Models | Adapters | Split | Demo,
+            Segment | Batch | Train | Evaluate | Models | Adapters | Split | Demo,
             prog="napari-sam3d",
             description="Segment 3D images from a few points; `COMMAND --help` tells more.",
             args=args,
