@@ -25,6 +25,7 @@ LARGEST = 16 << 20
 _MOST_STEPS = 1_000_000
 _MOST_ITEMS = 1_000_000
 _DEEPEST = 50
+_LONGEST = 1024  # bits; Python refuses to write out much longer numbers, as in a message
 _NUMBERS = frozenset("b1 i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split())
 # these make objects of classes, or look up what this process has registered
 _REFUSED = frozenset(
@@ -149,6 +150,8 @@ class _Plain:
         self._items += 1 + (len(value) // 16 if type(value) in (str, bytes) else 0)
         if self._items > _MOST_ITEMS or depth > _DEEPEST:
             raise _Refused("is nested too deeply or holds too many values to be read.")
+        if type(value) is int and value.bit_length() > _LONGEST:
+            raise _Refused("holds a whole number of hundreds of digits; it is not read.")
         if value is None or type(value) in (bool, int, float, str, bytes):
             return value
         if type(value) is dict:

@@ -195,6 +195,11 @@ def test_values_that_are_shared_do_not_grow_without_end():
         plain_pickle(pickle.dumps([text] * 1000), "x")
 
 
+def test_a_number_that_cannot_be_written_out_is_refused():
+    with pytest.raises(ValueError, match="whole number of hundreds of digits"):
+        plain_pickle(pickle.dumps([2**100_000]), "x")
+
+
 def test_a_pickle_with_too_many_steps_is_not_read(monkeypatch):
     monkeypatch.setattr(module, "_MOST_STEPS", 100)
     with pytest.raises(ValueError, match="too many values"):
