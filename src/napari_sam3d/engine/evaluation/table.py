@@ -146,7 +146,9 @@ def _reached(summary: Summary) -> str:
     for it in summary.reached:
         lines.append((f"{it.dice:.2f}", f"{it.share:.0%}", _plain(it.median), f"{it.mean:.2f}"))
     never = summary.reached[0].never
-    note = f"Objects that do not reach it count as {never} clicks; a box is no click."
+    boxed = summary.rounds[0].name == "box"
+    note = f"Objects that do not reach it count as {never} clicks"
+    note += "; a box is no click." if boxed else "."
     return _table(_title(summary, "Clicks to a Dice, over objects"), lines) + f"\n\n{note}"
 
 

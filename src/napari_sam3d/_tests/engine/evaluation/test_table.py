@@ -9,8 +9,11 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_sam3d._tests.engine.evaluation.scored import case, clicks, scored
+from napari_sam3d.engine.evaluation.case_json import to_json
 from napari_sam3d.engine.evaluation.summary import summarise
 from napari_sam3d.engine.evaluation.table import counted, rows, table
 
@@ -84,6 +87,15 @@ Peak memory 1.00 GiB; 180 s for all, with reading and scoring.
 - c\\|d: c.nii.gz is broken."""
 
 
+def nearly(value):
+    """A JSON value whose numbers may differ in their last digits."""
+    if isinstance(value, dict):
+        return {key: nearly(it) for key, it in value.items()}
+    if isinstance(value, list):
+        return [nearly(it) for it in value]
+    return pytest.approx(value) if isinstance(value, float) else value
+
+
 def test_the_text_of_a_small_evaluation():
     assert table(summarise("cvpr25", 2.5, CASES)).splitlines() == EXPECTED.splitlines()
 
@@ -112,6 +124,41 @@ def test_many_rounds_are_thinned_in_the_table_of_classes_only():
     assert [cell.strip() for cell in titles[0].split("|")[2:-1]] == [str(n) for n in range(1, 11)]
     shown = [cell.strip() for cell in titles[1].split("|")[5:-1]]
     assert shown == [*(f"Dice {n}" for n in (1, 3, 5, 6, 8, 10)), "NSD 10"]
+
+
+OBJECTS = st.builds(
+    scored,
+    st.text(max_size=12),
+    st.integers(1, 3),
+    st.lists(st.floats(0, 1) | st.just(math.nan), min_size=3, max_size=3).map(
+        lambda dices: clicks(*dices)
+    ),
+)
+EVALUATED = st.lists(
+    st.builds(lambda name, objects: case(name, *objects), st.text(), st.lists(OBJECTS, max_size=3))
+    | st.builds(lambda name, error: case(name, error=error), st.text(), st.text(min_size=1)),
+    max_size=4,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(cases=EVALUATED, protocol=st.sampled_from(["cvpr25", "sam-med3d", "ma-sam"]))
+def test_whatever_they_are_called_the_columns_stand_below_each_other(cases, protocol):
+    text = table(summarise(protocol, 2.0, cases))
+    for part in text.split("\n\n"):
+        lines = part.split("\n")
+        if lines[0].startswith("| "):
+            bars = [[i for i, c in enumerate(it) if c == "|" and it[i - 1] != "\\"] for it in lines]
+            assert bars.count(bars[0]) == len(bars)
+        else:
+            assert len(lines) == 1 or all(it.startswith("- ") for it in lines)
+
+
+@settings(deadline=None, max_examples=80)
+@given(cases=EVALUATED, protocol=st.sampled_from(["cvpr25", "sam-med3d", "ma-sam"]))
+def test_the_order_of_cases_is_of_no_account(cases, protocol):
+    found, other = (replace(summarise(protocol, 2.0, it), cases=()) for it in (cases, cases[::-1]))
+    assert repr(found) == repr(other) or to_json(found) == nearly(to_json(other))
 
 
 def test_nothing_but_failures():
