@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Set up napari-sam3d in .venv, check the code and run the tests; arguments go to pytest.
+# Set up napari-sam3d in .venv, check the code, build the documentation and run the tests;
+# arguments go to pytest.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-create_environment all,test
+create_environment all,test,docs
 install_display
 PATH=$PWD/.venv/bin:$PATH
 
@@ -12,5 +13,6 @@ ruff format --check .
 mypy
 lint-imports
 npe2 validate src/napari_sam3d/napari.yaml
+NO_MKDOCS_2_WARNING=1 mkdocs build --quiet # strict, as mkdocs.yml says: a dead link ends it
 
 exec python -m pytest "$@" # on a screen of its own, by pytest-xvfb
