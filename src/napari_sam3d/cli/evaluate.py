@@ -152,5 +152,6 @@ class Evaluate:
         )
         folder.write_summary(summary, done, title)
         left = wanted - len(done)
-        stopped = f"\nStopped with {left} cases left; the same command goes on." if left else ""
+        cases = "1 case" if left == 1 else f"{left} cases"
+        stopped = f"\nStopped with {cases} left; the same command goes on." if left else ""
         return f"{title}\n\n{table(summary)}\n\nResults: {folder.path}{stopped}"
