@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -22,7 +22,10 @@ _CLICKS = 5
 
 
 def play_cvpr25(
-    predictor: Predictor, case: Labelled, settings: EvaluationSettings
+    predictor: Predictor,
+    case: Labelled,
+    settings: EvaluationSettings,
+    boxes: Mapping[int, Box] | None = None,
 ) -> Iterator[Played]:
     """Prompt a model as the challenge does, all objects of a case together, round by round.
 
@@ -34,9 +37,9 @@ def play_cvpr25(
 
     What differs between models: those that take no box begin with the first click, and where the
     challenge would put a click of a sign that a model does not take, it gets none. What differs
-    from the challenge: every object has a box unless `settings.box` is "none", those of microscopy
-    as well; nobody stops a slow model; it sees the image as it is, not brought to 0 to 255; and
-    masks become labels here, by `put_together`, not in each model.
+    from the challenge: boxes are drawn for all objects, those of microscopy as well, unless
+    `boxes` are given; nobody stops a slow model; it sees the image as it is, not brought to 0 to
+    255; and masks become labels here, by `put_together`, not in each model.
 
     Parameters
     ----------
@@ -46,6 +49,9 @@ def play_cvpr25(
         Whose labels are the objects.
     settings
         Which box, and how many clicks.
+    boxes
+        Those that come with a file of the challenge, by label: then the boxes of "cvpr25", and
+        objects without one begin with the first click. None draws them.
 
     Yields
     ------
@@ -58,7 +64,8 @@ def play_cvpr25(
         When the model takes neither clicks nor the box.
     """
     takes = predictor.spec.prompts
-    boxed = "box" in takes and settings.box != "none"
+    given = boxes if settings.box == "cvpr25" else None
+    boxed = "box" in takes and settings.box != "none" and given != {}
     if not boxed and "foreground" not in takes:
         other = "another box" if "box" in takes else "another protocol"
         raise ValueError(f"{predictor.spec.name} takes no clicks; choose {other}.")
@@ -72,7 +79,7 @@ def play_cvpr25(
     for name in rounds:
         for it in players:
             if name == "box":
-                it.hear(_box(case, it.label, settings.box))
+                it.hear(_box(case, it.label, settings.box, given))
             else:
                 it.hear(_click(it, labels, case.labels, takes))
             it.answer(predictor, case.volume)
@@ -112,7 +119,9 @@ class _Player:
             self.seconds = self.prediction.seconds
 
 
-def _box(case: Labelled, label: int, kind: str) -> Box:
+def _box(case: Labelled, label: int, kind: str, given: Mapping[int, Box] | None) -> Box | None:
+    if given is not None:
+        return given.get(label)
     reference = case.labels == label
     if kind == "true3d":
         return true_box(reference)

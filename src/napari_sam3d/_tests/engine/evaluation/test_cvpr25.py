@@ -20,7 +20,7 @@ from napari_sam3d.engine.evaluation.cvpr25 import play_cvpr25
 from napari_sam3d.engine.evaluation.results import Played
 from napari_sam3d.engine.metrics import area_under, dice
 from napari_sam3d.labelled import Labelled
-from napari_sam3d.prompts import Point, Prompts
+from napari_sam3d.prompts import Box, Point, Prompts
 from napari_sam3d.settings import EvaluationSettings
 from napari_sam3d.volume import Grid, Volume
 
@@ -199,6 +199,25 @@ def test_a_box_comes_first_for_models_that_take_one():
     for box, takes in (("none", POINTS | {"box"}), ("cvpr25", POINTS)):
         found = played(ByRule(stamping, takes), labels, EvaluationSettings(box=box))
         assert found[0].round == "1"
+
+
+def test_the_boxes_of_a_file_of_the_challenge_come_before_drawn_ones():
+    labels, takes = two_bars(), POINTS | {"box"}
+    given = {5: Box((3, 5, 3), (4, 7, 7))}
+
+    def rounds(boxes, kind="cvpr25"):
+        predictor = ByRule(stamping, takes)
+        how = EvaluationSettings(box=kind, clicks=1)
+        return list(play_cvpr25(predictor, case_of(labels), how, boxes))
+
+    two, five, first, _ = rounds(given)
+    assert (two.round, two.said, two.mask.any()) == ("box", (), False)
+    assert five.said == (given[5],) and five.mask.sum() == 2 * 3 * 5
+    assert first.said == (challenge_click(two.mask, labels == 2),)
+    # none in the file: no round of boxes
+    assert [it.round for it in rounds({})] == ["1", "1"]
+    assert rounds({}, "true3d")[1].said == rounds(given, "true3d")[1].said
+    assert rounds(given, "true3d")[1].said == (true_box(labels == 5),)
 
 
 def test_too_much_mask_gets_a_negative_click_where_the_model_takes_it():
