@@ -1,0 +1,1 @@
+"""Segmentation of many images, in this process, in several, or on a cluster."""
