@@ -4,5 +4,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 create_environment docs
-NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet "$@"
+NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build "$@"
 echo "Open $PWD/site/index.html"

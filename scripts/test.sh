@@ -13,6 +13,6 @@ ruff format --check .
 mypy
 lint-imports
 npe2 validate src/napari_sam3d/napari.yaml
-NO_MKDOCS_2_WARNING=1 mkdocs build --quiet # strict, as mkdocs.yml says: a dead link ends it
+NO_MKDOCS_2_WARNING=1 mkdocs build # strict, as mkdocs.yml says; --quiet would hear no warning
 
 exec python -m pytest "$@" # on a screen of its own, by pytest-xvfb

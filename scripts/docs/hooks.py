@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     """Write what is generated, and lead links of the repository to pages."""
     source = next((s for s, p in BORROWED.items() if p == page.file.src_uri), None)
     folder = (ROOT / source).parent if source else ROOT / "docs"
-    filled = _MARK.sub(lambda found: GENERATED[found[1]](), markdown)
+    with warnings.catch_warnings(action="ignore"):  # of libraries among themselves
+        filled = _MARK.sub(lambda found: GENERATED[found[1]](), markdown)
     return _LINK.sub(lambda found: f"]({_page(found[1], folder)}{found[2] or ''})", filled)
 
 
