@@ -97,13 +97,10 @@ def find_cases(
         return _of_challenge(folder, npz, labels_folder)
     cases = []
     for files in find_pairs(folder, labels_folder):
-        dataset = files.labels.parent.parent / "dataset.json"
         name = nifti_stem(files.labels.name)
         if files.labels.parent == files.image.parent:
             name = _LABEL_WORD.sub("", name)
-        cases.append(
-            CaseFiles(name, files.image, files.labels, dataset if dataset.is_file() else None)
-        )
+        cases.append(CaseFiles(name, files.image, files.labels, _dataset(files)))
     return _distinct(cases)
 
 
@@ -171,7 +168,8 @@ def _of_split(folder: Path, path: Path, fold: int, part: str) -> list[CaseFiles]
         if image is None or labels is None:
             missing.append((name, said[0] if image is None else said[1]))
         else:
-            cases.append(CaseFiles(name, image, labels))
+            dataset = _dataset(PairFiles(image, labels))
+            cases.append(CaseFiles(name, image, labels, dataset))
     if missing:
         name, said_path = missing[0]
         raise ValueError(
@@ -239,6 +237,12 @@ def _whole(values: Any, name: str) -> np.ndarray:
     if labels.dtype in (np.uint8, np.uint16):
         return labels
     return labels.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _dataset(files: PairFiles) -> Path | None:
+    """The dataset.json beside the folders of images and of labels."""
+    path = files.labels.parent.parent / "dataset.json"
+    return path if files.labels.parent != files.image.parent and path.is_file() else None
 
 
 def _dataset_names(path: Path | None) -> Mapping[int, str]:

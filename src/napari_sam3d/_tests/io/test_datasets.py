@@ -44,12 +44,14 @@ def found(folder, **given):
 
 def test_pairs_side_by_side(tmp_path):
     for name in ("b.c", "b.c-label", "a_image", "a_seg", "alone"):
-        save(tmp_path / f"{name}.nii.gz")
-    save_npz(tmp_path / "other.npz", gts=LABELS)  # of some other program
-    assert found(tmp_path) == [
+        save(tmp_path / "data" / f"{name}.nii.gz")
+    save_npz(tmp_path / "data" / "other.npz", gts=LABELS)  # of some other program
+    (tmp_path / "dataset.json").write_text('{"labels": {"2": "of another data set"}}')
+    assert found(tmp_path / "data") == [
         ("a", "a_image.nii.gz", "a_seg.nii.gz"),
         ("b.c", "b.c.nii.gz", "b.c-label.nii.gz"),
     ]
+    assert {it.dataset for it in find_cases(tmp_path / "data")} == {None}
 
 
 @pytest.mark.parametrize(
@@ -114,12 +116,15 @@ def test_a_split_says_which_cases_and_in_which_order(tmp_path):
         save(tmp_path / "data" / "imagesTr" / f"{name}.nii.gz")
         save(tmp_path / "data" / "labelsTr" / f"{name}.nii.gz")
     files = {n: (f"/old/imagesTr/{n}.nii.gz", f"labelsTr/{n}.nii.gz") for n in ("3", "1")}
+    (tmp_path / "data" / "dataset.json").write_text('{"labels": {"2": "liver"}}')
     split = tmp_path / "split.json"
     write_split(split, Split(({"test": {"2": ("x", "y")}}, {"val": files})))
     assert found(tmp_path / "data", split=split, fold=1, part="val") == [
         ("3", "imagesTr/3.nii.gz", "labelsTr/3.nii.gz"),
         ("1", "imagesTr/1.nii.gz", "labelsTr/1.nii.gz"),
     ]
+    first, _ = find_cases(tmp_path / "data", split=split, fold=1, part="val")
+    assert read_case(first).names == {2: "liver"}
     with pytest.raises(ValueError, match=r"1 of 1 cases of 'test' .* such as 2, whose file is x\."):
         find_cases(tmp_path / "data", split=split)
     with pytest.raises(ValueError, match="has val; there is no part 'test'"):
