@@ -146,6 +146,14 @@ def test_links_and_pictures_lead_somewhere(page):
 
 
 @each_page
+def test_files_of_the_repository_that_are_named_exist(page):
+    named = re.findall(
+        r"`(?:python )?((?:benchmarks|recipes|scripts)/[\w./-]*)", page.read_text("utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@each_page
 def test_no_page_has_a_path_of_a_machine(page):
     found = re.findall(
         r"(?<![\w.:/])/(?:root|home|work|tmp|Users|mnt)/\S*", page.read_text("utf-8")
