@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isinf, isnan
 
+from napari_sam3d.engine.evaluation.by_class import ClassSummary, by_class
 from napari_sam3d.engine.evaluation.challenge_scores import Challenge, case_round, challenge
+from napari_sam3d.engine.evaluation.reached import Reached, reached
 from napari_sam3d.engine.evaluation.results import CaseScores, ObjectScores, Round
 from napari_sam3d.engine.evaluation.spread import Spread, mean, spread
-from napari_sam3d.engine.metrics import clicks_to
-
-GOOD = (0.80, 0.85, 0.90)
-"""Dice for which the clicks are counted."""
 
 
 @dataclass(frozen=True)
@@ -54,51 +52,6 @@ class RoundSummary:
 
 
 @dataclass(frozen=True)
-class ClassSummary:
-    """One class, whole or by its instances.
-
-    Parameters
-    ----------
-    label, name
-        Its value in the files, and what it is called.
-    cases, objects
-        In how many it is, and how many there are.
-    dice, nsd
-        After each round of the summary: mean over cases of the mean of its objects there.
-    """
-
-    label: int
-    name: str
-    cases: int
-    objects: int
-    dice: tuple[float, ...]
-    nsd: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Reached:
-    """How many clicks a Dice takes; those that never reach it count one more than there were.
-
-    Parameters
-    ----------
-    dice
-        That is reached.
-    share
-        Of the objects that reach it, 0 to 1.
-    median, mean
-        Clicks.
-    never
-        What an object counts that does not reach it.
-    """
-
-    dice: float
-    share: float
-    median: float
-    mean: float
-    never: int
-
-
-@dataclass(frozen=True)
 class Summary:
     """What an evaluation says.
 
@@ -113,7 +66,7 @@ class Summary:
     classes
         By label and name.
     reached
-        For the Dice in `GOOD`; empty for protocols without clicks.
+        For the Dice in `reached.GOOD`; empty for protocols without clicks.
     first_seconds, later_seconds
         Of the first prediction of an object, and of the others.
     seconds
@@ -169,7 +122,7 @@ def summarise(protocol: str, tolerance_mm: float, cases: Sequence[CaseScores]) -
         cases = [_empty_counts_one(case) for case in cases]
     objects = [it for case in cases for it in case.objects]
     names = _round_names(objects)
-    classes = _classes(cases, names)
+    classes = by_class(cases, names)
     seconds = [[it.seconds for it in found.rounds if it.seconds > 0] for found in objects]
     return Summary(
         protocol,
@@ -177,7 +130,7 @@ def summarise(protocol: str, tolerance_mm: float, cases: Sequence[CaseScores]) -
         tuple(cases),
         tuple(_round(protocol, name, i, cases, classes) for i, name in enumerate(names)),
         classes,
-        _reached(objects, names),
+        reached(objects, names),
         spread(it[0] for it in seconds if it),
         spread(later for it in seconds for later in it[1:]),
         sum(case.seconds for case in cases),
@@ -230,54 +183,3 @@ def _round(
         spread(it.hd95_mm for it in rounds if isfinite(it.hd95_mm)).median,
         sum(isinf(it.hd95_mm) for it in rounds),
     )
-
-
-def _classes(cases: Sequence[CaseScores], names: Sequence[str]) -> tuple[ClassSummary, ...]:
-    """Each class; in files that name them differently a label is several."""
-    found: dict[tuple[int, str], list[list[ObjectScores]]] = {}
-    for case in cases:
-        here: dict[tuple[int, str], list[ObjectScores]] = {}
-        for it in case.objects:
-            here.setdefault((it.class_label, it.name), []).append(it)
-        for key, objects in here.items():
-            found.setdefault(key, []).append(objects)
-    return tuple(
-        ClassSummary(
-            label,
-            name,
-            len(each),
-            sum(map(len, each)),
-            tuple(_class_mean(each, "dice", of) for of in names),
-            tuple(_class_mean(each, "nsd", of) for of in names),
-        )
-        for (label, name), each in sorted(found.items())
-    )
-
-
-def _class_mean(each: Sequence[Sequence[ObjectScores]], score: str, name: str) -> float:
-    return mean(
-        mean(getattr(it, score) for found in objects for it in found.rounds if it.name == name)
-        for objects in each
-    )
-
-
-def _reached(objects: Sequence[ObjectScores], names: Sequence[str]) -> tuple[Reached, ...]:
-    most = max((int(name) for name in names if name.isdecimal()), default=0)
-    if not most:
-        return ()
-    out = []
-    for good in GOOD:
-        needed = [_clicks(it, good, most + 1) for it in objects]
-        over = spread(needed)
-        share = mean(clicks <= most for clicks in needed)
-        out.append(Reached(good, share, over.median, over.mean, most + 1))
-    return tuple(out)
-
-
-def _clicks(played: ObjectScores, good: float, never: int) -> int:
-    """Clicks after which a Dice was reached first; a box alone is none."""
-    first = clicks_to([it.dice for it in played.rounds], good)
-    if first is None:
-        return never
-    name = played.rounds[first - 1].name
-    return int(name) if name.isdecimal() else 0
