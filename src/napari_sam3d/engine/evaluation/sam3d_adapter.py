@@ -70,7 +70,7 @@ def play_sam3d_adapter(
     counts = (settings.clicks,) if settings.clicks else _COUNTS
     drawn = [
         (label, _draw(grid, case, labels, label, window, count, settings.seed))
-        for label, window in enumerate(find_objects(labels), 1)
+        for label, window in enumerate(find_objects(case.labels), 1)
         if window is not None
         for count in counts
     ]
@@ -169,9 +169,11 @@ def _draw(
     seed: int,
 ) -> _Drawn:
     """Points of an object, as `numpy.random.choice` draws them with replacement."""
+    corners = np.array([[it.start for it in window], [it.stop - 1 for it in window]])
+    turned = grid.orientation.turn_points(corners, case.volume.grid.shape)
     taken = [
-        np.flatnonzero((index >= part.start) & (index < part.stop))
-        for index, part in zip(grid.copied, window, strict=True)
+        np.flatnonzero((index >= on_axis.min()) & (index <= on_axis.max()))
+        for index, on_axis in zip(grid.copied, turned.T, strict=True)
     ]
     copied = [index[at] for index, at in zip(grid.copied, taken, strict=True)]
     own = labels[np.ix_(*copied)] == label

@@ -69,12 +69,11 @@ def play_sam_med3d(
     size = spec.patch_shape[0] if own else SIZE
     clicks = settings.clicks or _CLICKS
     stored, draws = Stored(case.volume), np.random.RandomState(_SEED)
-    labels = stored.view(case.labels)
     found = []
-    for label, window in enumerate(find_objects(labels), 1):
+    for label, window in enumerate(find_objects(case.labels), 1):
         if window is None:
             continue
-        crop = crop_of(stored, labels, label, window, size)
+        crop = crop_of(stored, case.labels, label, window, size)
         rounds = []
         if crop is not None:
             reference = crop.sample(case.labels, nearest=True).numpy() == label
@@ -115,8 +114,10 @@ def _written(case: Labelled, found: list[_Object], clicks: int) -> Iterator[Play
             played = it.rounds[n]
             size = it.crop.size
             bits = np.unpackbits(played.packed, count=size**3)
-            mask = it.crop.paste(bits.reshape(size, size, size).astype(bool)) & ~taken
-            taken |= mask
+            mask = it.crop.paste(bits.reshape(size, size, size).astype(bool))
+            if len(found) > 1:
+                mask &= ~taken
+                taken |= mask
             yield Played(it.label, str(n + 1), mask, played.said, played.seconds)
 
 

@@ -15,7 +15,7 @@ from napari_sam3d.engine.models.sam_med3d.preprocess import (
     paste_crop,
     sample_crop,
 )
-from napari_sam3d.io.affine import display_view, stored_view
+from napari_sam3d.io.affine import stored_view
 from napari_sam3d.io.source import RAS_TO_WORLD, NiftiSource, fresh_source
 from napari_sam3d.volume import Grid, Point3, Volume, Window
 from napari_sam3d.windows import between
@@ -74,8 +74,9 @@ class ObjectCrop:
 
     def paste(self, mask: np.ndarray) -> np.ndarray:
         """A mask (x, y, z) of the crop on the voxels (z, y, x) of the volume, by the nearest."""
-        pasted = paste_crop(mask, self.stored.lattice, self.first.tolist())
-        return np.ascontiguousarray(display_view(pasted, self.stored.source.display_to_stored))
+        out = np.zeros(self.stored.volume.grid.shape, mask.dtype)
+        paste_crop(mask, self.stored.lattice, self.first.tolist(), self.stored.view(out))
+        return out
 
     def position(self, voxel: np.ndarray) -> Point3:
         """Where a voxel (3,) of the crop is, in voxels (z, y, x) of the volume."""
@@ -126,28 +127,34 @@ def crop_of(
     stored
         The volume.
     labels, label
-        (i, j, k) in the order of the file, and the value of the object.
+        (z, y, x) of the volume, and the value of the object.
     window
         The block of `labels` that holds it.
     size
         Voxels along an edge of the crop.
     """
     lattice = stored.lattice
+    corners = stored.source.to_stored(_ends(window))
     index, seen = [], []
     places = crop_places(lattice, (0, 0, 0), max(lattice.shape))
-    for (position, inside), part in zip(places, window, strict=True):
+    for (position, inside), on_axis in zip(places, corners.T, strict=True):
         nearest = np.floor(position + 0.5).astype(int)
-        taken = np.flatnonzero(inside & (nearest >= part.start) & (nearest < part.stop))
+        taken = np.flatnonzero(inside & (nearest >= on_axis.min()) & (nearest <= on_axis.max()))
         index.append(nearest[taken])
         seen.append(taken)
-    own = labels[np.ix_(*index)] == label
+    own = stored.view(labels)[np.ix_(*index)] == label
     if not own.any():
         return None
-    corners = np.empty((2, 3))
+    box = np.empty((2, 3))
     for x, axis in enumerate(lattice.axes):
         others = tuple(other for other in range(3) if other != axis)
-        corners[:, x] = seen[axis][np.flatnonzero(own.any(axis=others))[[0, -1]]]
-    return ObjectCrop(stored, crop_about(corners, size), size)
+        box[:, x] = seen[axis][np.flatnonzero(own.any(axis=others))[[0, -1]]]
+    return ObjectCrop(stored, crop_about(box, size), size)
+
+
+def _ends(window: Window) -> np.ndarray:
+    """First and last voxel of a window, (2, 3)."""
+    return np.array([[it.start for it in window], [it.stop - 1 for it in window]])
 
 
 def _turned(block: np.ndarray) -> np.ndarray:

@@ -157,12 +157,15 @@ def normalise(crop: Tensor) -> Tensor:
     return centred / deviation if bool(deviation > 0) else centred
 
 
-def paste_crop(mask: np.ndarray, lattice: Lattice, first: Sequence[int]) -> np.ndarray:
+def paste_crop(
+    mask: np.ndarray, lattice: Lattice, first: Sequence[int], out: np.ndarray | None = None
+) -> np.ndarray:
     """A crop's mask (x, y, z) on the voxels of the image, by the nearest voxel; else zero.
 
-    As the released scripts resample it to the grid of the file. Shape `lattice.source_shape`.
+    As the released scripts resample it to the grid of the file. Shape `lattice.source_shape`;
+    written into `out`, when there is one.
     """
-    out = np.zeros(lattice.source_shape, mask.dtype)
+    out = np.zeros(lattice.source_shape, mask.dtype) if out is None else out
     longest = max(lattice.source_shape)
     along = np.repeat(np.arange(longest)[:, None], 3, 1)  # the diagonal: axes are independent
     positions = lattice.from_source(along) - np.asarray(first)
