@@ -63,4 +63,4 @@ def plain(said: str) -> str:
             lines.append("" if set(boxed[1]) <= {"─"} else f"  {boxed[1]}")
         elif not line.startswith("╰"):
             lines += textwrap.wrap(line, WIDTH) or [""]
-    return "\n".join(lines)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))

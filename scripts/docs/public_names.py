@@ -13,7 +13,8 @@ README = Path(__file__).parents[2] / "README.md"
 
 def public_names() -> str:
     """One entry for each public name, in the order in which the package lists them."""
-    return "\n\n".join(f"::: {path}" for path in paths())
+    plain = "\n    options:\n      show_attribute_values: false"  # long ones tell nothing here
+    return "\n\n".join(f"::: {path}{plain if path.endswith('MODELS') else ''}" for path in paths())
 
 
 def paths() -> list[str]:

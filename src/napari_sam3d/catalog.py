@@ -265,6 +265,7 @@ MODELS: dict[str, ModelSpec] = {
         _medsam(),
     )
 }
+"""All models by their names."""
 
 
 def model_spec(name: str) -> ModelSpec:
