@@ -96,8 +96,8 @@ def _without_prompts(
             "only; number the labels as its classes are, or leave the others out with --labels."
         )
     started = time.perf_counter()
-    map_ = predictor.segment_all(case.volume)
+    found = np.ascontiguousarray(predictor.segment_all(case.volume))
     seconds = time.perf_counter() - started
     for label in labels:
-        yield Played(label, "none", np.asarray(map_ == label), (), seconds)
+        yield Played(label, "none", found == label, (), seconds)
         seconds = 0.0
