@@ -93,8 +93,7 @@ def objects(
     cases: int = 0,
 ) -> Iterator[tuple[dict[str, str], Volume, int, np.ndarray]]:
     """Row, volume, label and reference mask of every object to measure in the rows wanted."""
-    with open(data / "index.csv", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["split"] == split and wanted(r)]
+    rows = [row for row in index(data, split) if wanted(row)]
     if cases:
         rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, cases).astype(int))]
     for row in rows:
@@ -105,6 +104,12 @@ def objects(
         order = np.random.RandomState(zlib.crc32(row["case"].encode()) % 2**31)
         for label in sorted(order.permutation(ids)[:most].tolist()):
             yield row, volume, label, labels == label
+
+
+def index(data: Path, split: str) -> list[dict[str, str]]:
+    """The rows of the list of volumes that belong to a split."""
+    with open(data / "index.csv", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]
 
 
 def clicks(

@@ -6,7 +6,6 @@ never used to choose anything. Clicks and means are those of `accuracy.py`.
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 from collections import defaultdict
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from accuracy import clicks, from_anew, objects
+from accuracy import clicks, from_anew, index, objects
 from report import rows_before, save
 from report import table as markdown
 
@@ -104,8 +103,7 @@ def is_of(task: str, row: dict[str, str]) -> bool:
 
 def training_pairs(data: Path, task: str, shots: int) -> list[PairFiles]:
     """The volumes of the first patients, one of each, in an order drawn once."""
-    with open(data / "index.csv", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["split"] == "train" and is_of(task, r)]
+    rows = [row for row in index(data, "train") if is_of(task, row)]
     patients = sorted({row["patient"] for row in rows})
     order = np.random.default_rng(0).permutation(len(patients))
     chosen = [patients[i] for i in order[:shots]]

@@ -9,11 +9,9 @@ before the first click, the volume included.
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +24,8 @@ import torch
 import tyro
 from bodies import TILE, ball, body
 from growth_tables import headline, tables
-from report import memory_mb, reset_peak, save, timed
+from measuring import alone, memory_mb, reset_peak, timed
+from report import save
 
 from napari_sam3d.engine.metrics import dice
 from napari_sam3d.engine.prediction import Prediction, Predictor
@@ -63,11 +62,9 @@ class Growth:
             (by_clicks, max(self.clicks)),
         ]
         rows: list[dict[str, Any]] = []
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
-            for function, value in cases:
-                rows += pool.submit(function, value, self).result()
-                print(f"{rows[-1]['by']} {value} done", flush=True)
+        for function, value in cases:
+            rows += alone(function, value, self)
+            print(f"{rows[-1]['by']} {value} done", flush=True)
         text = tables(rows)
         print(text)
         if self.output:

@@ -5,10 +5,8 @@ Every figure comes from a process of its own. Memory is Linux's high-water mark.
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 import tyro
 from io_files import AFFINE, CT, SERIES, make_files, place
-from report import memory_mb, reset_peak, save, timed
+from measuring import alone, memory_mb, reset_peak, timed
+from report import save
 from report import table as markdown
 
 TASKS = {
@@ -144,24 +143,18 @@ class IO:
     """Where to put the figures as JSON."""
 
     def run(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        with (
-            tempfile.TemporaryDirectory() as name,
-            ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool,
-        ):
+        with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            pool.submit(make_files, folder / "small", (8, 8, 4), (8, 8, 4, 60)).result()
-            series = tuple(
-                max(8, n * m // o) for n, m, o in zip(SERIES, self.shape, CT, strict=False)
-            )
-            pool.submit(make_files, folder, self.shape, (*series, SERIES[3])).result()
+            alone(make_files, folder / "small", (8, 8, 4), (8, 8, 4, 60))
+            frame = (max(8, n * m // o) for n, m, o in zip(SERIES, self.shape, CT, strict=False))
+            alone(make_files, folder, self.shape, (*frame, SERIES[3]))
             sizes = {p.name: round(p.stat().st_size / 1e6, 2) for p in folder.glob("nii.gz/*")}
             figures: Figures = {}
             for task in self.tasks:
                 runs: dict[str, list[tuple[float, float]]] = {one: [] for one in LIBRARIES}
                 for _ in range(self.repeats):  # in turn, so that a busy machine is busy for all
                     for one, its in runs.items():
-                        its.append(pool.submit(measure, one, task, folder).result())
+                        its.append(alone(measure, one, task, folder))
                 figures[task] = {
                     one: (median(s for s, _ in its), median(m for _, m in its))
                     for one, its in runs.items()

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 from bodies import near
-from report import memory_mb, save, table
+from measuring import memory_mb
+from report import save, table
 
 CASES = ("dask", "objects")
 CHUNK = 64

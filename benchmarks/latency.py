@@ -13,8 +13,9 @@ import numpy as np
 import torch
 import tyro
 from classical import random_walk
+from measuring import timed
 from networks import Networks
-from report import save, table, timed, times
+from report import save, table, times
 
 from napari_sam3d.engine.clicks import next_click
 from napari_sam3d.engine.predictor import load_predictor

@@ -6,16 +6,15 @@ Linux's high-water mark above what the weights and the libraries take.
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import alone, memory_mb, reset_peak, timed
 from network_paths import NETWORKS
-from report import memory_mb, reset_peak, save, timed, times
+from report import save, times
 from report import table as markdown
 
 WAYS = {"plain": (True, False), "ours, fp32": (False, False), "ours, bf16": (False, True)}
@@ -35,14 +34,12 @@ class Networks:
 
     def run(self) -> None:
         figures: dict[str, dict[str, dict[str, float]]] = {}
-        context = multiprocessing.get_context("spawn")
         with tempfile.TemporaryDirectory() as folder:
             for name in self.networks:
                 rows = figures[name] = {}
                 ways = [way for way, (plain, _) in WAYS.items() if not plain or has_plain(name)]
                 for way in ways:
-                    with ProcessPoolExecutor(1, context) as pool:
-                        rows[way] = pool.submit(measure, name, way, self, folder).result()
+                    rows[way] = alone(measure, name, way, self, folder)
                 masks = {way: np.load(f"{folder}/{name} {way}.npy") for way in ways}
                 for way, row in rows.items():
                     row["changed"] = changed(masks[way], masks["ours, fp32"])

@@ -13,13 +13,11 @@ import platform
 import re
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FIELDS = ("part", "when", "machine", "command", "headline", "rows")
@@ -27,8 +25,6 @@ OUTPUTS = ("--output", "--out", "--figures")
 """Options that say where figures go, which does not change them."""
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 _DIGITS = 5
-
-_Found = TypeVar("_Found")
 
 
 def save(
@@ -157,29 +153,6 @@ def table(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 def times(value: float, of: float) -> str:
     """A ratio to the smallest case."""
     return f"{value / of:.1f}" if of > 0 else ""
-
-
-def timed(work: Callable[[], _Found], repeats: int = 1) -> tuple[_Found, float]:
-    """What `work` returned last, and the median of its seconds."""
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        found = work()
-        seconds.append(time.perf_counter() - began)
-    return found, median(seconds)
-
-
-def memory_mb(mark: str) -> float:
-    """A line of Linux's /proc/self/status, VmRSS or VmHWM, in megabytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(mark):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError(f"This system does not tell {mark}.")
-
-
-def reset_peak() -> None:
-    """Forget the high-water mark of memory so far."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def _is_number(cell: str) -> bool:

@@ -8,10 +8,8 @@ is Linux's high-water mark of the whole process. A step is one patch, or one gro
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -20,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from report import memory_mb, reset_peak, save
+from measuring import alone, memory_mb, reset_peak
+from report import save
 from report import table as markdown
 from torch import nn
 
@@ -62,11 +61,9 @@ class Training:
 
     def run(self) -> None:
         figures: dict[str, dict[str, dict[str, float]]] = {}
-        context = multiprocessing.get_context("spawn")
         for family in self.families:
             for way in self.ways:
-                with ProcessPoolExecutor(1, context) as pool:
-                    row = pool.submit(measure, family, way, self).result()
+                row = alone(measure, family, way, self)
                 figures.setdefault(family, {})[way] = row
                 print(f"{family}, {way}: {row}", flush=True)
         print(table(figures))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import tyro
-from accuracy import clicks
+from accuracy import clicks, index
 from classical import random_walk, region_growing, seeded_watershed
 
 from napari_sam3d.io import read_nifti
@@ -29,8 +28,7 @@ def main(data: Path, cases: int = 12) -> None:
     cases
         So many volumes, evenly spread over the training volumes with use `default`.
     """
-    with open(data / "index.csv", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if (r["split"], r["use"]) == ("train", "default")]
+    rows = [row for row in index(data, "train") if row["use"] == "default"]
     rows = rows[:: max(1, len(rows) // cases)]
     for method, settings in GRID.items():
         for make, values in settings:
