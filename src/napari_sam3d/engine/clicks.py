@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cc3d
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -77,10 +79,11 @@ def largest_component(error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _depth(component: np.ndarray) -> np.ndarray:
     """How many voxels deep each voxel of a component is; at half resolution when it is huge."""
     pad = [max(1, int(0.25 * n)) for n in component.shape]
+    if math.prod(m + 2 * n for m, n in zip(component.shape, pad, strict=True)) <= _MOST_VOXELS:
+        # one voxel does as well: none of those beyond it is nearer
+        return distance_transform_edt(np.pad(component, 1))[1:-1, 1:-1, 1:-1]
     padded = np.pad(component, [(n, n) for n in pad])
     inside = tuple(slice(n, n + m) for n, m in zip(pad, component.shape, strict=True))
-    if padded.size <= _MOST_VOXELS:
-        return distance_transform_edt(padded)[inside]
     halves = np.pad(padded, [(0, n % 2) for n in padded.shape])
     for axis in range(3):
         halves = np.maximum.reduceat(halves, range(0, halves.shape[axis], 2), axis)
