@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3d.engine.evaluation.case_json import from_json, to_json
+from napari_sam3d.engine.evaluation.challenge_scores import challenge_rows
 from napari_sam3d.engine.evaluation.picture import draw
 from napari_sam3d.engine.evaluation.results import CaseScores
 from napari_sam3d.engine.evaluation.summary import Summary
@@ -39,6 +40,7 @@ class ResultsFolder:
         self.config = path / "evaluation.json"
         self.table = path / "table.md"
         self.csv = path / "results.csv"
+        self.challenge = path / "challenge.csv"
         self.json = path / "results.json"
         self.picture = path / "picture.png"
         self._cases = path / "cases"
@@ -80,7 +82,7 @@ class ResultsFolder:
             return
         for file in (*self._cases.glob("*.json"), *self._cases.glob("*.npz")):
             file.unlink()
-        for file in (self.table, self.csv, self.json, self.picture, self.config):
+        for file in (self.table, self.csv, self.challenge, self.json, self.picture, self.config):
             file.unlink(missing_ok=True)
         with suppress(OSError):  # somebody keeps files there
             self._cases.rmdir()
@@ -118,13 +120,9 @@ class ResultsFolder:
             What was evaluated how, in a line.
         """
         write_text(self.table, f"# {title}\n\n{table(summary)}\n", overwrite=True)
-        lines = io.StringIO()
-        listed = rows(cases)
-        if listed:
-            writer = csv.DictWriter(lines, list(listed[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(listed)
-        write_text(self.csv, lines.getvalue(), overwrite=True)
+        write_text(self.csv, _lines(rows(cases)), overwrite=True)
+        if summary.challenge is not None:
+            write_text(self.challenge, _lines(challenge_rows(cases)), overwrite=True)
         value = {"format": KIND, "version": VERSION, "title": title}
         self._write(self.json, {**value, "cases": [to_json(it) for it in cases]})
         draw(summary, self._pictures(cases), self.picture, title)
@@ -147,6 +145,16 @@ class ResultsFolder:
 
     def _write(self, path: Path, value: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(value, allow_nan=False) + "\n", overwrite=True)
+
+
+def _lines(listed: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV."""
+    lines = io.StringIO()
+    if listed:
+        writer = csv.DictWriter(lines, list(listed[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(listed)
+    return lines.getvalue()
 
 
 def _stamps(files: CaseFiles) -> list[list[int]]:

@@ -187,6 +187,8 @@ def test_the_results_are_written(pairs, tmp_path):
     assert folder.picture.stat().st_size > 10_000
     value = json.loads(folder.json.read_text())
     assert [it["case"] for it in value["cases"]] == ["a", "b", "broken"]
+    challenge = folder.challenge.read_text().splitlines()
+    assert challenge[0].startswith("CaseName,TotalRunningTime,RunningTime_1")
     lines = folder.csv.read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 6
     told = folder.table.read_text()
