@@ -60,7 +60,8 @@ def flatness(rows: Rows) -> str:
         return "Too few clicks to tell whether their seconds are flat."
     ratio = own[later[-1]] / own[later[0]]
     word = "flat" if ratio <= FLAT else "not flat"
-    return f"Seconds per click are {word}: click {later[-1]} takes {ratio:.1f} of click {later[0]}."
+    told = f"click {later[-1]} takes {ratio:.1f} times as long as click {later[0]}"
+    return f"Seconds per click are {word}: {told}."
 
 
 def headline(rows: Rows) -> str:

@@ -196,6 +196,9 @@ def main(words: Sequence[str]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped. What was measured is kept; the same command goes on.", file=sys.stderr)
+        return 130
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
