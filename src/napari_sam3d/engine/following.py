@@ -22,7 +22,7 @@ from napari_sam3d.engine.patches import box_patch, fit_patch, holding, zoom_patc
 from napari_sam3d.engine.pieces import affordable
 from napari_sam3d.engine.prediction import Cancelled, Prediction, Predictor, paste
 from napari_sam3d.engine.resample import normalise, resample
-from napari_sam3d.prompts import Prompts
+from napari_sam3d.prompts import Prompts, Said
 from napari_sam3d.settings import InferenceSettings
 from napari_sam3d.volume import Grid, Volume
 
@@ -60,7 +60,7 @@ class FollowingPredictor(Predictor):
 
         At first the mean over patches of several sizes counts. Later clicks start from the patch
         and the mask of `previous`, and the patch follows the new mask. A box holds the mask, and
-        says the size at once.
+        says the size at once; clicks then change its mask about themselves only.
         """
         positions, labels = prompts.arrays()
         positives = positions[labels == 1]
@@ -103,7 +103,16 @@ class FollowingPredictor(Predictor):
                 view = look(fitted, view)
         cut = log_odds(self.settings.threshold)
         mask, window = paste(view.logits, view.patch, volume.grid, cut, outside=-FAR)
-        return Prediction(mask, window, view.patch, view.logits.cpu().numpy(), view.score)
+        logits = view.logits.cpu().numpy()
+        return Prediction(mask, window, view.patch, logits, view.score, trusted=box is not None)
+
+    def _begin(
+        self, volume: Volume, prompts: Prompts, cancelled: Callable[[], bool]
+    ) -> Prediction | None:
+        """What the box alone gives, for clicks to change."""
+        if prompts.box is None or not prompts.clicks:
+            return None
+        return self._predict(volume, prompts.become(Said(box=prompts.box)), None, cancelled)
 
     def _look(
         self,

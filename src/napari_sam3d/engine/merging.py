@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from napari_sam3d.volume import Grid, Point3, Window
 
 _REACH = 1.5
-"""How far from a point a mask changes, in distances between the point and the border of the mask.
+"""How far from a point a given mask changes, in distances between it and the border of the mask.
 
 On validation volumes with half of the object given, one click makes a Dice of 0.62 into 0.85
 (0.80 with 2.5 distances, 0.72 without a limit); with blobs too much, 0.88 into 0.89 (0.73).
+"""
+_OWN_REACH = 3.0
+"""The same for a mask that the network itself drew in a box.
+
+On 35 objects of training volumes, box and 1 to 4 clicks, Dice 0.75 becomes 0.77, 0.79, 0.80 and
+0.81 (0.77, 0.78, 0.79, 0.80 with 1.5 distances; 0.70, 0.62, 0.74, 0.76 when the network draws the
+whole mask anew, for a negative click then often makes it lose the object).
 """
 
 
@@ -41,12 +48,12 @@ def anchored(prompts: Prompts, given: Prediction) -> Prompts:
 
 
 def merge(given: Prediction, new: Prediction, prompts: Prompts, grid: Grid) -> Prediction:
-    """The given mask with what a new prediction changes at prompts that it did not fulfil.
+    """The mask before with what a new prediction changes at prompts that it did not fulfil.
 
     Where both masks differ, only the connected parts that hold a positive point outside the given
     mask, or a negative one inside, are taken over: Progressive Merge of FocalClick (Chen et al.,
     CVPR 2022, section 3.3), which keeps a mask that the network would not have drawn. They are
-    taken as far as `_REACH` says, for a network may think of another object.
+    taken as far as the reach says, for a network may think of another object.
 
     Parameters
     ----------
@@ -60,6 +67,7 @@ def merge(given: Prediction, new: Prediction, prompts: Prompts, grid: Grid) -> P
     """
     if not given.mask.any():  # there is nothing to keep
         return new
+    reach = _OWN_REACH if given.graded else _REACH
     positions, labels = prompts.arrays()
     voxels = np.floor(positions + 0.5).astype(int)
     positives = [_voxel(z, y, x) for z, y, x in voxels[labels == 1].tolist()]
@@ -69,22 +77,22 @@ def merge(given: Prediction, new: Prediction, prompts: Prompts, grid: Grid) -> P
     for voxel, value in zip(voxels - [part.start for part in window], labels == 1, strict=True):
         at = tuple(voxel.tolist())
         if all(0 <= i < n for i, n in zip(at, mask.shape, strict=True)) and mask[at] != value:
-            mask[_changed(before, after, at, grid.spacing)] = value
+            mask[_changed(before, after, at, grid.spacing, reach)] = value
     return replace(
         new,
         mask=mask,
         window=window,
         logits=_saying(mask, window, new, grid),
         views=tuple(replace(view, logits=None) for view in new.views),
-        graded=False,
+        graded=given.graded,
         trusted=True,
     )
 
 
 def _changed(
-    before: np.ndarray, after: np.ndarray, at: tuple[int, ...], spacing: Point3
+    before: np.ndarray, after: np.ndarray, at: tuple[int, ...], spacing: Point3, reach: float
 ) -> np.ndarray:
-    """Which voxels a point at a voxel changes, bool: always its own.
+    """Which voxels a point at a voxel changes, bool: always its own, and none beyond the reach.
 
     A part that touches nothing of the mask comes or goes whole. Where the network does not follow
     the point it is the ball half way to the border of the mask.
@@ -107,7 +115,7 @@ def _changed(
     apart = _part(before if before[at] else before | after, at)
     if not (apart & ~differs).any() and not (before[at] and np.array_equal(apart, before)):
         return apart  # it does not touch the rest of the mask
-    return _part(differs & (squared <= _REACH**2 * to_border), at)
+    return _part(differs & (squared <= reach**2 * to_border), at)
 
 
 def _part(mask: np.ndarray, at: tuple[int, ...]) -> np.ndarray:

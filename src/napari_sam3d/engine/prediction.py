@@ -55,7 +55,8 @@ class Prediction:
     bare
         The mask before it was finished, and its window, where the logits do not give it.
     trusted
-        Whether its mask was given, not predicted: later prompts change it about themselves only.
+        Whether later prompts change its mask about themselves only: because it was given, not
+        predicted, or because a box said where the object is.
     """
 
     mask: np.ndarray
@@ -125,11 +126,19 @@ class Predictor(ABC):
             prompts = anchored(prompts, previous)
         prompts.check(volume.grid, volume.name)
         with torch.inference_mode():
+            if previous is None:
+                previous = self._begin(volume, prompts, cancelled)
             prediction = self._predict(volume, prompts, previous, cancelled)
         if previous is not None and previous.trusted:
             prediction = merge(unfinished(previous), prediction, prompts, volume.grid)
         prediction = finish(prediction, volume.grid, said, self.settings)
         return replace(prediction, seconds=time.perf_counter() - started)
+
+    def _begin(
+        self, volume: Volume, prompts: Prompts, cancelled: Callable[[], bool]
+    ) -> Prediction | None:
+        """What the prompts change, for models that do not take them all at once."""
+        return None
 
     @abstractmethod
     def _predict(
