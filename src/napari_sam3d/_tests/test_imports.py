@@ -31,6 +31,7 @@ def loaded_by(code: str, *packages: str) -> str:
         "from napari_sam3d import Grid, Volume, Prompts, MODELS, InferenceSettings",
         "from napari_sam3d import read_nifti, write_labels",
         "from napari_sam3d.cli import main; main(['models'])",
+        "from napari_sam3d.engine.batch import cluster, planning, running",
         "from napari_sam3d.cli import Demo, Segment; Demo(); Segment(image='ct.nii')",
     ],
 )

@@ -50,6 +50,9 @@ class Batch:
     """Folder with IMAGE_prompts.json or IMAGE.json for each image, or one file for all."""
     workers: int = 1
     """Processes on this machine, which share its cores, and its GPUs where there are several."""
+    threads: int = 0
+    """Cores for each process; 0 shares all of them out. Another number rounds otherwise, so that
+    masks can differ by a few voxels."""
     scheduler: Annotated[str, arg(metavar="tcp://HOST:PORT")] = ""
     """Use the workers of this scheduler of dask's, which see the same folders."""
     overwrite: bool = False
@@ -63,8 +66,12 @@ class Batch:
         model_spec(self.settings.model)
         if self.workers < 1:
             raise ValueError(f"--workers is {self.workers}; it must be 1 or more.")
-        if self.scheduler and self.workers > 1:
-            raise ValueError("Give --workers or --scheduler; a cluster has its own workers.")
+        if self.threads < 0:
+            raise ValueError(f"--threads is {self.threads}; it must be 1 or more, or 0.")
+        if self.scheduler and (self.workers > 1 or self.threads):
+            raise ValueError(
+                "Give --scheduler without --workers and --threads; a cluster has its own workers."
+            )
         from napari_sam3d.engine.batch.ledger import Ledger
         from napari_sam3d.engine.batch.planning import plan
         from napari_sam3d.engine.batch.running import run
@@ -81,7 +88,9 @@ class Batch:
             self._fetch()
         ledger = Ledger(self.output.resolve())
         told = _Told()
-        events = run(what, ledger, self.workers, self.scheduler, self.overwrite)
+        events = run(
+            what, ledger, self.workers, self.scheduler, self.overwrite, threads=self.threads
+        )
         try:
             with closing(events):
                 self._show(events, told)

@@ -30,15 +30,17 @@ _ASKED = 5  # times that a case is given to a scheduler that does not forgive th
 
 
 @contextmanager
-def local_workers(count: int) -> Iterator[Client]:
+def local_workers(count: int, threads: int = 0) -> Iterator[Client]:
     """Processes on this machine, which share its cores, and end with this one.
 
     Parameters
     ----------
     count
         How many.
+    threads
+        Cores for each; 0 shares all of them out.
     """
-    threads = max(1, CPU_COUNT // count)
+    threads = threads or max(1, CPU_COUNT // count)
     forgiving = {"distributed.scheduler.allowed-failures": _SURVIVED}
     with tempfile.TemporaryDirectory(prefix="napari-sam3d-") as scratch:
         with dask.config.set(forgiving):

@@ -60,7 +60,12 @@ _Found = Generator[Outcome | None, None, None]
 
 
 def run(
-    what: Plan, ledger: Ledger, workers: int = 1, scheduler: str = "", overwrite: bool = False
+    what: Plan,
+    ledger: Ledger,
+    workers: int = 1,
+    scheduler: str = "",
+    overwrite: bool = False,
+    threads: int = 0,
 ) -> Events:
     """Segment all cases of a plan that are not done; closing the generator stops it.
 
@@ -76,6 +81,8 @@ def run(
         Address of a scheduler of dask's whose workers do it instead; empty for none.
     overwrite
         Forget what was done before, and replace masks that are there.
+    threads
+        Cores that each process uses; 0 shares all of them out. Rounding depends on it.
 
     Raises
     ------
@@ -94,19 +101,21 @@ def run(
                 yield CaseDone(outcome, known=True)
         failed = 0
         if left:
-            with closing(_events(left, ledger, workers, scheduler)) as events:
+            with closing(
+                _events(left, ledger, _outcomes(left, workers, scheduler, threads), not scheduler)
+            ) as events:
                 for event in events:
                     failed += isinstance(event, CaseFailed)
                     yield event
         yield Finished(len(tasks) - failed, failed, time.perf_counter() - started)
 
 
-def _events(tasks: Sequence[Task], ledger: Ledger, workers: int, scheduler: str) -> Events:
-    """What happens to cases that are not done."""
+def _events(tasks: Sequence[Task], ledger: Ledger, outcomes: _Found, ours: bool) -> Events:
+    """What happens to cases that are not done; `ours` are processes that end with this one."""
     left = {task.case: task for task in tasks}
     told: set[str] = set()
     try:
-        with closing(_outcomes(tasks, workers, scheduler)) as found:
+        with closing(outcomes) as found:
             for outcome in found:
                 if outcome is None:
                     lost = {case: who for case, who in ledger.lost().items() if case in left}
@@ -121,17 +130,22 @@ def _events(tasks: Sequence[Task], ledger: Ledger, workers: int, scheduler: str)
                     ledger.release(task)  # a later batch may try again, also what died twice
                 yield CaseFailed(outcome) if outcome.error else CaseDone(outcome)
     finally:
-        if not scheduler:  # whose workers go on with what they have begun
+        if ours:  # others go on with what they have begun
             for task in left.values():
                 ledger.release(task)
 
 
-def _outcomes(tasks: Sequence[Task], workers: int, scheduler: str) -> _Found:
+def _outcomes(tasks: Sequence[Task], workers: int, scheduler: str, threads: int) -> _Found:
     if workers == 1 and not scheduler:
+        if threads:
+            import torch
+
+            torch.set_num_threads(threads)
         yield from map(segment_case, tasks)
         return
     from napari_sam3d.engine.batch.cluster import local_workers, outcomes, workers_of
 
-    with workers_of(scheduler) if scheduler else local_workers(min(workers, len(tasks))) as client:
+    ours = local_workers(min(workers, len(tasks)), threads)
+    with workers_of(scheduler) if scheduler else ours as client:
         with closing(outcomes(client, tasks, spread=not scheduler)) as found:
             yield from found

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from napari_sam3d.catalog import MODELS
+from napari_sam3d.engine import predictor as engine
+from napari_sam3d.engine.batch import segmenting
 from napari_sam3d.engine.prediction import Prediction
 from napari_sam3d.io import read_nifti
 from napari_sam3d.io.prompt_file import write_prompts
@@ -68,3 +71,11 @@ class CubePredictor:
         mask = np.ones((3, 3, 3), bool)
         patch = Grid.from_spacing((3, 3, 3), (1, 1, 1))
         return Prediction(mask, window, patch, mask.astype(np.float32), 0.9, 0.25)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> CubePredictor:
+    """Have it asked in place of a network."""
+    cube = CubePredictor()
+    monkeypatch.setattr(segmenting, "_loaded", {})
+    monkeypatch.setattr(engine, "load_predictor", lambda settings, progress: cube)
+    return cube

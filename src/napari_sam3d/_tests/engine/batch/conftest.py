@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from napari_sam3d._tests.engine.batch.balls import CubePredictor
-from napari_sam3d.engine import predictor as engine
-from napari_sam3d.engine.batch import segmenting
+from napari_sam3d._tests.engine.batch import balls
 
 
 @pytest.fixture
 def predictor(monkeypatch):
-    cube = CubePredictor()
-    monkeypatch.setattr(segmenting, "_loaded", {})
-    monkeypatch.setattr(engine, "load_predictor", lambda settings, progress: cube)
-    return cube
+    return balls.stand_in(monkeypatch)

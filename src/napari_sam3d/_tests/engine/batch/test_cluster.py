@@ -21,6 +21,7 @@ from napari_sam3d.engine.batch import cluster
 
 CASES = 4
 DEADLINE_S = 120
+TWO = ("--workers", "2", "--threads", "1")
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills as Unix does")
 
 
@@ -35,9 +36,8 @@ def alone(images):
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
     masks = images.parent / "alone"
-    assert main(["batch", str(images), "-o", str(masks), "--json"]) == 0
+    assert main(["batch", str(images), "-o", str(masks), "--threads", "1", "--json"]) == 0
     torch.set_num_threads(before)
     return masks
 
@@ -105,7 +105,7 @@ def records(masks: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_a_batch_over_two_processes_survives_an_interrupt_and_a_death(images, alone, tmp_path):
     masks = tmp_path / "masks"
-    process = batch(images, masks, "--workers", "2")
+    process = batch(images, masks, *TWO)
     wait("mask", lambda: list((masks / "batch" / "cases").glob("*.json")), process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=DEADLINE_S)
@@ -115,7 +115,7 @@ def test_a_batch_over_two_processes_survives_an_interrupt_and_a_death(images, al
     assert report["unfinished"] == CASES - len(report["cases"]) > 0
     assert {it["case"] for it in report["cases"]} <= before.keys()
 
-    process = batch(images, masks, "--workers", "2")
+    process = batch(images, masks, *TWO)
     killed = kill_one(masks, process)
     out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, err
@@ -184,7 +184,7 @@ def _loaded() -> list[str]:
 @pytest.mark.slow
 def test_a_case_that_kills_twice_fails_alone(images, alone, tmp_path):
     masks = tmp_path / "masks"
-    process = batch(images, masks, "--workers", "2")
+    process = batch(images, masks, *TWO)
     killed = kill_one(masks, process)
     assert kill_one(masks, process, 2, killed) == killed
     out, err = process.communicate(timeout=DEADLINE_S)
