@@ -103,8 +103,8 @@ class FollowingPredictor(Predictor):
                 view = look(fitted, view)
         cut = log_odds(self.settings.threshold)
         mask, window = paste(view.logits, view.patch, volume.grid, cut, outside=-FAR)
-        logits = view.logits.cpu().numpy()
-        return Prediction(mask, window, view.patch, logits, view.score, trusted=box is not None)
+        on_patch = view.logits.cpu().numpy()
+        return Prediction(mask, window, view.patch, on_patch, view.score, trusted=box is not None)
 
     def _begin(
         self, volume: Volume, prompts: Prompts, cancelled: Callable[[], bool]
