@@ -169,6 +169,14 @@ PARTS = (
         ("screen", "linux"),
     ),
     Part(
+        "batch",
+        "volumes a minute in one process and in two, one of them killed",
+        ("batch.py",),
+        ("--volumes", "6"),
+        "34 of 40 volumes",
+        ("linux",),
+    ),
+    Part(
         "few_shot",
         "what tuning on few volumes gains",
         ("few_shot.py",),
