@@ -140,8 +140,8 @@ def read_case(files: CaseFiles) -> Labelled:
     )
 
 
-def given_boxes(files: CaseFiles, case: Labelled) -> dict[int, Box]:
-    """The boxes that come with a case of the challenge, by label; none for all others.
+def given_boxes(files: CaseFiles, case: Labelled) -> dict[int, Box] | None:
+    """The boxes that come with a case of the challenge, by label; None for all other files.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def given_boxes(files: CaseFiles, case: Labelled) -> dict[int, Box]:
         With one sentence, when the boxes are damaged or do not fit the labels.
     """
     if files.image.suffix.lower() != _NPZ:
-        return {}
+        return None
     return read_boxes(files.image, list(count_labels(case.labels)), case.volume.grid.shape)
 
 

@@ -17,7 +17,7 @@ from napari_sam3d.engine.evaluation.thumbnails import Thumbnail, thumbnail
 from napari_sam3d.engine.memory import Peak, is_out_of_memory
 from napari_sam3d.engine.metrics import dice, surface_scores
 from napari_sam3d.engine.prediction import Predictor
-from napari_sam3d.io.datasets import CaseFiles, read_case
+from napari_sam3d.io.datasets import CaseFiles, given_boxes, read_case
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.prompts import Box, Point
 from napari_sam3d.settings import EvaluationSettings
@@ -78,7 +78,7 @@ def evaluate(
         started = time.perf_counter()
         with Peak(predictor.device) as peak:
             try:
-                objects, pictures = yield from _one(predictor, read(files), settings)
+                objects, pictures = yield from _one(predictor, files, read(files), settings)
                 error = ""
             except (ValueError, OSError, MemoryError, RuntimeError) as reason:
                 objects, pictures, error = (), (), _sentence(reason)
@@ -89,15 +89,16 @@ def evaluate(
 
 
 def _one(
-    predictor: Predictor, whole: Labelled, settings: EvaluationSettings
+    predictor: Predictor, files: CaseFiles, whole: Labelled, settings: EvaluationSettings
 ) -> Generator[Looking, None, tuple[tuple[ObjectScores, ...], tuple[Thumbnail, ...]]]:
     """The scores of the objects of one case, and a picture of each."""
     case, targets = choose(whole, settings)
     if settings.each == "instance" and "automatic" in predictor.spec.prompts:
         raise ValueError(f"{predictor.spec.name} finds classes, not instances; use --each class.")
     scorers = {it.label: _Scorer(case, it, tolerance(settings)) for it in targets}
+    boxes = given_boxes(files, whole) if settings.each == "class" else None
     told = 0
-    for played in PROTOCOLS[settings.protocol].play(predictor, case, settings):
+    for played in PROTOCOLS[settings.protocol].play(predictor, case, settings, boxes):
         scorer = scorers[played.label]
         scorer.add(played)
         told += 1

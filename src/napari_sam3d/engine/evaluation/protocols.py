@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from napari_sam3d.engine.evaluation.cvpr25 import play_cvpr25
@@ -12,9 +12,11 @@ from napari_sam3d.engine.evaluation.sam3d_adapter import play_sam3d_adapter
 from napari_sam3d.engine.evaluation.sam_med3d import play_sam_med3d
 from napari_sam3d.engine.prediction import Predictor
 from napari_sam3d.labelled import Labelled
+from napari_sam3d.prompts import Box
 from napari_sam3d.settings import EvaluationSettings
 
-Play = Callable[[Predictor, Labelled, EvaluationSettings], Iterator[Played]]
+Boxes = Mapping[int, Box] | None
+Play = Callable[[Predictor, Labelled, EvaluationSettings, Boxes], Iterator[Played]]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Protocol:
     Parameters
     ----------
     play
-        Prompts a model and yields its masks.
+        Prompts a model and yields its masks. The last argument are the boxes that came with the
+        case, by label; None when none could.
     tolerance_mm
         Of the surface Dice.
     """
@@ -33,12 +36,19 @@ class Protocol:
     tolerance_mm: float
 
 
+def _without_boxes(
+    play: Callable[[Predictor, Labelled, EvaluationSettings], Iterator[Played]],
+) -> Play:
+    """A protocol that draws what it says by itself."""
+    return lambda predictor, case, settings, boxes: play(predictor, case, settings)
+
+
 PROTOCOLS = {
     "cvpr25": Protocol(play_cvpr25, 2.0),
-    "sam-med3d": Protocol(play_sam_med3d, 1.0),
-    "3dsam-adapter": Protocol(play_sam3d_adapter, 5.0),
+    "sam-med3d": Protocol(_without_boxes(play_sam_med3d), 1.0),
+    "3dsam-adapter": Protocol(_without_boxes(play_sam3d_adapter), 5.0),
     # its authors give no tolerance: that of 3DSAM-adapter, beside whose figures theirs stand
-    "ma-sam": Protocol(play_ma_sam, 5.0),
+    "ma-sam": Protocol(_without_boxes(play_ma_sam), 5.0),
 }
 
 
