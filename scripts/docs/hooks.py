@@ -35,13 +35,6 @@ _MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
-def on_config(config: Any) -> Any:
-    """Leave pages out of the navigation that are not written yet."""
-    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    config.nav = _kept(config.nav, there | set(BORROWED.values()))
-    return config
-
-
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages from elsewhere."""
     for source, page in BORROWED.items():
@@ -68,14 +61,3 @@ def _page(target: str, folder: Path) -> str:
     if name.startswith("docs/"):
         return name.removeprefix("docs/")
     return BORROWED.get(name, target)
-
-
-def _kept(nav: Any, there: set[str]) -> Any:
-    kept = []
-    for entry in nav:
-        ((title, found),) = entry.items()
-        if isinstance(found, list):
-            kept.append({title: _kept(found, there)})
-        elif found in there:
-            kept.append(entry)
-    return kept
