@@ -119,6 +119,25 @@ def test_the_area_under_dice_is_4_for_a_perfect_and_0_for_an_empty_predictor(pai
     assert (worst.dsc_auc, worst.nsd_auc, worst.dsc_final) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("boxed", [True, False])
+def test_boxes_of_the_challenge_are_those_of_its_files(tmp_path, boxed):
+    faces = {"z_min": 2, "z_max": 6, "z_mid": 4}
+    faces |= {"z_mid_x_min": 4, "z_mid_x_max": 11, "z_mid_y_min": 3, "z_mid_y_max": 8}
+    only = np.where(labels() == 1, 1, 0).astype(np.uint8)
+    arrays = {"boxes": np.array([faces], object)} if boxed else {}
+    image = (100 * only).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", imgs=image, gts=only, spacing=(2.0, 1.5, 1.5), **arrays)
+    results = ResultsFolder(tmp_path / "out")
+    results.begin({})
+    knowing = Knowing(only.astype(int), Grid.from_spacing(SHAPE, (2.0, 1.5, 1.5)))
+    *_, scored = evaluate(knowing, find_cases(tmp_path), EvaluationSettings(), results)
+    (it,) = scored.scores.objects
+    if boxed:
+        assert (it.rounds[0].name, it.rounds[0].said) == ("box", ((2, 3, 4, 6, 8, 11),))
+    else:
+        assert it.rounds[0].name == "1"
+
+
 def test_what_is_done_is_not_done_again(pairs, tmp_path):
     settings = EvaluationSettings(protocol="cvpr25")
     first, _, scores, _ = run(pairs, settings, tmp_path / "out")
