@@ -111,6 +111,14 @@ PARTS = (
         ("data", "skimage"),
     ),
     Part(
+        "protocols",
+        "Dice of compact by four published protocols, and what limits it",
+        ("protocols.py",),
+        None,
+        "evaluations of all volumes, which take half an hour",
+        ("data",),
+    ),
+    Part(
         "latency",
         "seconds of a click in a sample, beside a random walker",
         ("latency.py", "sample"),
