@@ -180,8 +180,8 @@ PARTS = (
         "batch",
         "volumes a minute in one process and in two, one of them killed",
         ("batch.py",),
-        ("--volumes", "6"),
-        "34 of 40 volumes",
+        ("--volumes", "12"),
+        "28 of 40 volumes",
         ("linux",),
     ),
     Part(
