@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import signal
+import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
@@ -17,6 +20,7 @@ from uuid import uuid4
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, get_worker
+from distributed.comm import CommClosedError
 
 from napari_sam3d.engine.batch.outcome import Outcome
 from napari_sam3d.engine.batch.segmenting import segment_case, sentence
@@ -25,6 +29,7 @@ from napari_sam3d.engine.batch.task import Task
 PATIENCE_S = 10
 """Seconds in which a scheduler has to answer, and a worker has to be there."""
 _LOOK_S = 0.5
+_NOTHING = logging.CRITICAL + 1
 _SURVIVED = 1000  # deaths that the scheduler forgives: the ledger counts them, case by case
 _ASKED = 5  # times that a case is given to a scheduler that does not forgive them
 
@@ -41,9 +46,10 @@ def local_workers(count: int, threads: int = 0) -> Iterator[Client]:
         Cores for each; 0 shares all of them out.
     """
     threads = threads or max(1, CPU_COUNT // count)
-    forgiving = {"distributed.scheduler.allowed-failures": _SURVIVED}
-    with tempfile.TemporaryDirectory(prefix="napari-sam3d-") as scratch:
-        with dask.config.set(forgiving):
+    with ExitStack() as stack:
+        stack.enter_context(_silent())
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="napari-sam3d-"))
+        with _held(), dask.config.set(_config(threads)):
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
@@ -53,12 +59,30 @@ def local_workers(count: int, threads: int = 0) -> Iterator[Client]:
                 dashboard_address=None,
                 memory_limit=0,  # masks are not dask's to count
                 local_directory=scratch,
-                silence_logs=60,  # deaths are told by the events of the batch
+                silence_logs=_NOTHING,
                 preload=[__name__],
-                env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
             )
-        with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+            stack.callback(_close, cluster)
+            client = Client(cluster, set_as_default=False)
+            stack.callback(_close, client)
+        yield client
+
+
+def _config(threads: int) -> dict[str, Any]:
+    """What our own scheduler and processes are set up with."""
+    return {
+        "distributed.scheduler.allowed-failures": _SURVIVED,
+        # without dask's MALLOC_TRIM_THRESHOLD_, which gives memory back after each tensor
+        "distributed.nanny.pre-spawn-environ": {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+        },
+    }
+
+
+def _close(it: Any) -> None:
+    with _held():
+        it.close()
 
 
 def dask_setup(worker: Any) -> None:
@@ -77,14 +101,16 @@ def workers_of(scheduler: str) -> Iterator[Client]:
     ValueError
         When there is other software.
     """
-    try:
-        client = Client(scheduler, timeout=PATIENCE_S, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise OSError(
-            f"No scheduler answers at {scheduler}; check the address, which `dask scheduler` "
-            "prints, and the firewall."
-        ) from error
-    with client:
+    with ExitStack() as stack:
+        stack.enter_context(_silent())
+        try:
+            client = Client(scheduler, timeout=PATIENCE_S, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise OSError(
+                f"No scheduler answers at {scheduler}; check the address, which `dask scheduler` "
+                "prints, and the firewall."
+            ) from error
+        stack.enter_context(client)
         try:
             client.wait_for_workers(1, timeout=PATIENCE_S)
         except TimeoutError as error:
@@ -140,17 +166,75 @@ def outcomes(
                 yield None
                 continue
             task, _ = asked.pop(future.key)
-            if future.status == "finished":
-                yield future.result()
-            elif future.status != "error":
-                raise _gone()
-            elif isinstance(future.exception(), KilledWorker) and times[task.case] < _ASKED:
+            answer = _answer(future)
+            again = client.status == "running" and times[task.case] < _ASKED
+            if isinstance(answer, Outcome):
+                yield answer
+            elif isinstance(answer, KilledWorker | CommClosedError) and again:
                 ask(task)  # whether it is done again is for the ledger to say
+            elif isinstance(answer, CommClosedError):
+                raise _gone()
             else:
-                yield Outcome(task.case, error=sentence(future.exception()))
+                yield Outcome(task.case, error=sentence(answer))
     finally:
         with suppress(Exception):  # where the scheduler is gone there is nothing to take back
             client.cancel([future for _, future in asked.values()])
+
+
+def _answer(future: Future) -> Outcome | BaseException:
+    """What a worker said, or what went wrong between it and us."""
+    try:
+        if future.status == "finished":
+            return future.result()
+        if future.status == "error":
+            return future.exception()
+    except OSError as error:
+        return error
+    return CommClosedError("The scheduler does not know it any longer.")
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Keep Ctrl+C until the end of a block, and for good from the threads and processes made in it.
+
+    dask is not made for being stopped half way through starting, or closing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which does not get it
+        return
+    pressed = False
+
+    def press(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    before = signal.signal(signal.SIGINT, press)
+    masks = sys.platform != "win32"
+    if masks:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what dask logs: deaths and lost connections are told in sentences, by others."""
+    loud: list[Any] = [logging.getLogger(name) for name in ("tornado", "asyncio")]
+    loud += logging.getLogger("distributed").handlers
+    before = [(it, it.level) for it in loud]
+    for it, _ in before:
+        it.setLevel(_NOTHING)
+    try:
+        yield
+    finally:
+        for it, level in before:
+            it.setLevel(level)
 
 
 def _on_worker(task: Task, spread: bool) -> Outcome:
