@@ -3,8 +3,8 @@
 The volumes are pieces of phantoms about five organs, with a file of prompts each: one click deep in
 the organ. Every run is the command itself, from its start to its end, the loading of the model
 included. One loses a worker to SIGKILL in the middle of a case. The masks of all runs are held
-against those of the first, to the byte. All but the last run use one core for each process: with
-another number a network rounds otherwise, and voxels at a border may fall on its other side.
+against those of the first, to the byte. Every process uses one core: with another number
+a network rounds otherwise, and voxels at a border may fall on its other side.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Batch:
     """Voxels of a volume along each axis."""
     workers: int = 2
     model: str = "compact"
+    all_cores: bool = False
+    """Measure one process that uses all cores, too."""
     seed: int = 0
     output: Path | None = None
     """Where to put the figures as JSON."""
@@ -57,7 +59,8 @@ class Batch:
             scans = Path(folder) / "scans"
             make(scans, self.volumes, self.side, self.seed)
             first = Path(folder) / "masks 0"
-            runs = [(1, 1, False), (self.workers, 1, False), (self.workers, 1, True), (1, 0, False)]
+            runs = [(1, 1, False), (self.workers, 1, False), (self.workers, 1, True)]
+            runs += [(1, 0, False)] * self.all_cores
             for number, (workers, threads, kill) in enumerate(runs):
                 masks = Path(folder) / f"masks {number}"
                 row = measure(scans, masks, self.model, workers, threads, kill)
@@ -179,7 +182,7 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def headline(rows: list[dict[str, Any]], count: int) -> str:
-    one, several, killed, _ = rows
+    one, several, killed, *_ = rows
     equal = min(several["equal"], killed["equal"])
     return (
         f"{count} volumes: {one['volumes_per_minute']:.0f} a minute in one process, "
