@@ -33,8 +33,11 @@ class Batch:
     find their classes by themselves take no prompt, and an adapter proposes where it can.
 
     napari-sam3d batch scans -o masks
+
     napari-sam3d batch scans -o masks --prompts clicks --workers 4
+
     napari-sam3d batch scans -o masks --model ma_sam_btcv
+
     napari-sam3d batch scans -o masks --adapter femur --scheduler tcp://10.0.0.7:8786
 
     Each mask is written as soon as it is done. After Ctrl+C, or whatever else has stopped it, the

@@ -33,6 +33,7 @@ class Demo:
     --no-view, the mask (NIfTI) and a picture of it in three planes (PNG) are written.
 
     A sample has its own point; an image of yours needs --point:
+
     napari-sam3d demo ct.nii.gz --point 120,88,40
     """
 

@@ -28,16 +28,16 @@ class Evaluate:
 
     A protocol says how the model is prompted and how its masks are judged, so that figures can be
     held against those of others:
-
-    cvpr25: the CVPR 2025 challenge; a box, then five clicks deep in the largest error
-    sam-med3d: ten clicks anywhere in the error, on a crop of 1.5 mm voxels about the object
-    3dsam-adapter: 1, 3 and 10 points anywhere in the object, all at once
-    ma-sam: without a prompt where the model needs none, else a tight and a relaxed box
+    - cvpr25: the CVPR 2025 challenge; a box, then five clicks deep in the largest error
+    - sam-med3d: ten clicks anywhere in the error, on a crop of 1.5 mm voxels about the object
+    - 3dsam-adapter: 1, 3 and 10 points anywhere in the object, all at once
+    - ma-sam: without a prompt where the model needs none, else a tight and a relaxed box
 
     napari-sam3d evaluate --pairs scans --protocol cvpr25
+
     napari-sam3d evaluate --pairs scans --adapter femur --protocol sam-med3d -o femur_scores
-    napari-sam3d evaluate --pairs KiTS --split split.json --model sam3d_adapter_kits
-    --protocol 3dsam-adapter --labels 2
+
+    napari-sam3d evaluate --pairs KiTS --split kits.json --protocol 3dsam-adapter --labels 2
 
     Scores of each case are kept at once in the folder of results: an evaluation that was stopped
     goes on where it was. A case that fails is told, and the others go on.

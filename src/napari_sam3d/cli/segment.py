@@ -47,19 +47,25 @@ class Segment:
     class of an adapter when nothing is said: a mask is proposed where it is to be expected.
 
     One object, corrected by a negative point:
+
     napari-sam3d segment ct.nii.gz --point 120,88,40 --negative 131,90,40
 
     Two objects, in millimetres, with the name of the mask:
+
     napari-sam3d segment ct.nii.gz --mm --point -12.5,3,40 --point 2:30,8,41.5 -o two.nii.gz
 
     A box, and a model without prompts (`napari-sam3d models` lists what each takes):
+
     napari-sam3d segment ct.nii.gz --model medsam --box 90,60,30,140,110,52
+
     napari-sam3d segment ct.nii.gz --model ma_sam_btcv
 
     What an adapter proposes without a click:
+
     napari-sam3d segment next.nii.gz --adapter femur
 
     The prompts that the Segment dock saved, on another image in the same coordinates:
+
     napari-sam3d segment later.nii.gz --prompts ct_prompts.json
     """
 

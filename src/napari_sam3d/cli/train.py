@@ -29,11 +29,13 @@ class Train:
     When it helps, the adapter is there at once:
 
     napari-sam3d train --pairs scans --name femur
+
     napari-sam3d segment next.nii.gz --adapter femur --point 120,88,40
 
     Ctrl+C saves and stops; the run goes on where it was, also with more steps:
 
     napari-sam3d train --pairs scans --name femur --resume
+
     napari-sam3d train --pairs scans --name femur --resume --steps 1000
 
     What is wrong is told before it starts, and --fix mends most of it:
