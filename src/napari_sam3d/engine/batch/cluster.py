@@ -56,7 +56,8 @@ def local_workers(count: int, threads: int = 0) -> Iterator[Client]:
                 processes=True,
                 host="127.0.0.1",
                 security=True,  # else any user of the machine could give orders to the workers
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # without one it would ask for port 8787
+                scheduler_kwargs={"dashboard": False},
                 memory_limit=0,  # masks are not dask's to count
                 local_directory=scratch,
                 silence_logs=_NOTHING,
@@ -72,6 +73,8 @@ def _config(threads: int) -> dict[str, Any]:
     """What our own scheduler and processes are set up with."""
     return {
         "distributed.scheduler.allowed-failures": _SURVIVED,
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
         # without dask's MALLOC_TRIM_THRESHOLD_, which gives memory back after each tensor
         "distributed.nanny.pre-spawn-environ": {
             "OMP_NUM_THREADS": threads,
