@@ -148,17 +148,16 @@ def _last(row: dict[str, Any], what: str = "dice") -> float:
 
 
 def by_source(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: Dice of each source and of all, by the rounds that a protocol is told by."""
-    columns = [(p, name) for p, names in TOLD.items() for name in names]
-    columns = [it for it in columns if any(row["protocol"] == it[0] for row in rows)]
+    """Markdown: Dice of each source and of all, after the rounds that a protocol is told by."""
+    there = [it for it in PROTOCOLS if any(row["protocol"] == it for row in rows)]
     lines = []
     for source in [*sorted({row["source"] for row in rows}), ""]:
         own = [row for row in rows if source in ("", row["source"])]
         objects = {(r["case"], r["class_label"]) for r in own}
         anatomy = ", ".join(sorted({r["anatomy"] for r in own})) if source else ""
-        cells = [_mean(own, protocol, name) for protocol, name in columns]
+        cells = [" / ".join(_mean(own, it, name) for name in TOLD[it]) for it in there]
         lines.append([source or "**mean over sources**", anatomy, len(objects), *cells])
-    heads = [f"{protocol} {name}" for protocol, name in columns]
+    heads = [f"{it}: {' / '.join(TOLD[it])}" for it in there]
     return table(["source", "anatomy", "objects", *heads], lines)
 
 
@@ -172,7 +171,7 @@ def _mean(rows: Sequence[dict[str, Any]], protocol: str, name: str) -> str:
 def by_limit(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: Dice after the last round in thirds of the objects, by what may limit it.
 
-    With Spearman's rank correlation over all objects; a p value would take them for independent.
+    In brackets Spearman's rank correlation over all objects, which are not independent.
     """
     there = [it for it in PROTOCOLS if any(row["protocol"] == it for row in rows)]
     lines = []
@@ -185,11 +184,11 @@ def by_limit(rows: Sequence[dict[str, Any]]) -> str:
             cuts = np.quantile(values, [1 / 3, 2 / 3])
             third = np.searchsorted(cuts, values, side="right")
             means = [dice[third == n].mean() if (third == n).any() else np.nan for n in range(3)]
-            cells.append(" / ".join(f"{m:.2f}" for m in means))
-            cells.append(f"{spearmanr(values, dice).statistic:+.2f}")
+            ranks = spearmanr(values, dice).statistic
+            cells.append(f"{' / '.join(f'{m:.2f}' for m in means)} ({ranks:+.2f})")
             begins = f"{values.min():.3g} / {cuts[0]:.3g} / {cuts[1]:.3g}"
         lines.append([shown, begins, *cells])
-    heads = [head for p in there for head in (f"{p}: low / middle / high third", "rank corr.")]
+    heads = [f"{it} {TOLD[it][-1]}: low / middle / high third" for it in there]
     return table(["objects by", "thirds begin at", *heads], lines)
 
 
