@@ -153,7 +153,7 @@ def dask_cluster(folder: Path, workers: int, **config: str):
             )
             for _ in range(workers)
         ]
-        yield address, made
+        yield address, made, scheduler
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_a_scheduler_that_is_there_is_used_and_outlives_the_batch(images, alone,
     masks = tmp_path / "masks"
     # it forgives no death: whether a case is done again is not for it to say
     forgiving = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
-    with dask_cluster(tmp_path, 2, **forgiving) as (address, workers):
+    with dask_cluster(tmp_path, 2, **forgiving) as (address, workers, _):
         process = batch(images, masks, "--scheduler", address)
         killed = kill_one(masks, process)
         out, err = process.communicate(timeout=DEADLINE_S)
@@ -174,6 +174,18 @@ def test_a_scheduler_that_is_there_is_used_and_outlives_the_batch(images, alone,
             loaded = client.run(_loaded)
         assert list(loaded.values()) == [["torch"]]
         assert sum(it.poll() is None for it in workers) == 1
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_ends_the_batch_in_a_sentence(images, tmp_path):
+    masks = tmp_path / "masks"
+    with dask_cluster(tmp_path, 1) as (address, _, scheduler):
+        process = batch(images, masks, "--scheduler", address)
+        wait("mask", lambda: list((masks / "batch" / "cases").glob("*.json")), process)
+        scheduler.kill()
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2 and err.startswith("The scheduler is gone; what is done is kept")
+    assert err.count("\n") == 1 and json.loads(out)["unfinished"] > 0
 
 
 def _loaded() -> list[str]:
@@ -208,7 +220,7 @@ def test_a_scheduler_that_does_not_answer_is_told(images, tmp_path, capsys, monk
 
 def test_a_cluster_without_workers_or_with_other_software_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE_S", 10)
-    with dask_cluster(tmp_path, 1) as (address, (worker,)):
+    with dask_cluster(tmp_path, 1) as (address, (worker,), _):
         about = {**cluster._about(), "napari-sam3d": "0.0.1"}
         monkeypatch.setattr(cluster, "_about", _Other(about))
         with pytest.raises(ValueError, match=r"tcp://.* runs napari-sam3d .*process 0\.0\.1"):
