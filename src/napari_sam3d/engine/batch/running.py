@@ -143,7 +143,8 @@ def _outcomes(tasks: Sequence[Task], workers: int, scheduler: str, threads: int)
             torch.set_num_threads(threads)
         yield from map(segment_case, tasks)
         return
-    from napari_sam3d.engine.batch.cluster import local_workers, outcomes, workers_of
+    from napari_sam3d.engine.batch.asking import outcomes
+    from napari_sam3d.engine.batch.cluster import local_workers, workers_of
 
     ours = local_workers(min(workers, len(tasks)), threads)
     with workers_of(scheduler) if scheduler else ours as client:

@@ -81,7 +81,7 @@ def evaluate(
                 objects, pictures = yield from _one(predictor, files, read(files), settings)
                 error = ""
             except (ValueError, OSError, MemoryError, RuntimeError) as reason:
-                objects, pictures, error = (), (), _sentence(reason)
+                objects, pictures, error = (), (), _sentence(reason, files.name)
         seconds = round(time.perf_counter() - started, 3)
         scores = CaseScores(files.name, objects, seconds, peak.bytes, error)
         folder.keep(files, scores, pictures)
@@ -192,7 +192,9 @@ def _rows(said: Sequence[Point | Box]) -> tuple[tuple[float, ...], ...]:
     )
 
 
-def _sentence(reason: BaseException) -> str:
+def _sentence(reason: BaseException, case: str) -> str:
+    """What went wrong on one line, without the name of the case, which is told beside it."""
     if is_out_of_memory(reason):
         return "There is not enough memory for this case; close other programs or use the CPU."
-    return " ".join(str(reason).split()) or type(reason).__name__
+    told = " ".join(str(reason).split()) or type(reason).__name__
+    return told.removeprefix(f"{case}: ")

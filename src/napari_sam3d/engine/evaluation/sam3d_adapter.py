@@ -52,11 +52,13 @@ def play_sam3d_adapter(
     drawn ones were copied from, with no limit to a patch. Their `seconds` are those of `predict`;
     those of 3DSAM-adapter leave out what is done once a case, the resampling of the image.
 
+    An object without a voxel of 1 mm has nothing to draw from, and gets empty masks; the release
+    stops there.
+
     Raises
     ------
     ValueError
-        With one sentence, for a model that takes no points, an image that is thinner than 1 mm,
-        and an object without a voxel of 1 mm, where the release stops, too.
+        With one sentence, for a model that takes no points, and an image that is thinner than 1 mm.
     """
     spec = predictor.spec
     if "foreground" not in spec.prompts:
@@ -69,13 +71,16 @@ def play_sam3d_adapter(
     labels = grid.orientation.turn_array(case.labels)
     counts = (settings.clicks,) if settings.clicks else _COUNTS
     drawn = [
-        (label, _draw(grid, case, labels, label, window, count, settings.seed))
+        (label, count, _draw(grid, case, labels, label, window, count, settings.seed))
         for label, window in enumerate(find_objects(case.labels), 1)
         if window is not None
         for count in counts
     ]
     image = grid.image(task) if task else None
-    for label, points in drawn:
+    for label, count, points in drawn:
+        if points is None:
+            yield Played(label, str(count), np.zeros(case.volume.grid.shape, bool), (), 0.0)
+            continue
         positions = grid.orientation.turn_points_back(points.voxels, case.volume.grid.shape)
         said = tuple(Point((z, y, x)) for z, y, x in positions.tolist())
         if image is None:
@@ -86,7 +91,7 @@ def play_sam3d_adapter(
             mask = _one_patch(predictor, image, points.on_grid, labels.shape)
             mask = np.ascontiguousarray(grid.orientation.turn_array_back(mask))
             seconds = time.perf_counter() - started
-        yield Played(label, str(len(said)), mask, said, seconds)
+        yield Played(label, str(count), mask, said, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +172,8 @@ def _draw(
     window: Window,
     count: int,
     seed: int,
-) -> _Drawn:
-    """Points of an object, as `numpy.random.choice` draws them with replacement."""
+) -> _Drawn | None:
+    """Points of an object, as `numpy.random.choice` draws them; None where it has no voxel."""
     corners = np.array([[it.start for it in window], [it.stop - 1 for it in window]])
     turned = grid.orientation.turn_points(corners, case.volume.grid.shape)
     taken = [
@@ -179,11 +184,7 @@ def _draw(
     own = labels[np.ix_(*copied)] == label
     places = np.flatnonzero(own)
     if not len(places):
-        name = case.names.get(label) or f"label {label}"
-        raise ValueError(
-            f"{case.name}: no voxel of {name} is left at 1 mm, where the protocol 3dsam-adapter "
-            "draws its points; leave out such small objects with --smallest."
-        )
+        return None
     draws = np.random.RandomState([seed, zlib.crc32(case.name.encode()), label, count])
     chosen = np.unravel_index(places[draws.choice(len(places), count)], own.shape)
     on_grid = [at[i] for at, i in zip(taken, chosen, strict=True)]

@@ -196,11 +196,20 @@ def test_the_network_is_run_as_the_release_runs_it(tmp_path, task, axes, flip):
 def test_what_cannot_be_played_is_told():
     with pytest.raises(ValueError, match="by rule takes no points"):
         next(play_sam3d_adapter(ByRule(bright, frozenset({"box"})), case_of(ball()), PLAY))
-    lost = np.zeros((9, 9, 9), np.uint8)
-    lost[4, 4, 4] = 1  # of 9 voxels of 0.4 mm, the first, fourth and seventh are copied
     predictor = ByRule(bright)
-    with pytest.raises(ValueError, match="c: no voxel of tumour is left at 1 mm"):
-        next(play_sam3d_adapter(predictor, case_of(lost, (0.4, 0.4, 0.4)), PLAY))
     with pytest.raises(ValueError, match="c is thinner than 1 mm"):
         next(play_sam3d_adapter(predictor, case_of(ball()[4:6], (0.4, 1, 1)), PLAY))
     assert predictor.asked == []
+
+
+def test_an_object_without_a_voxel_of_a_millimetre_gets_empty_masks():
+    labels = np.zeros((9, 9, 9), np.uint8)
+    labels[4, 4, 4] = 1  # of 9 voxels of 0.4 mm, the first, fourth and seventh are copied
+    labels[6:8, 6:8, 6:8] = 2
+    predictor = ByRule(bright)
+    played = list(play_sam3d_adapter(predictor, case_of(labels, (0.4, 0.4, 0.4)), PLAY))
+    assert [(it.label, it.round) for it in played] == [
+        (label, name) for label in (1, 2) for name in ("1", "3", "10")
+    ]
+    assert not any(it.mask.any() or it.said for it in played[:3])
+    assert all(it.said for it in played[3:]) and len(predictor.asked) == 3
