@@ -95,7 +95,6 @@ def _objects(folder: Path, protocol: str, index: dict[str, dict[str, str]]) -> l
                     "source": about["source"],
                     "patient": about["patient"],
                     "case": about["case"],
-                    "modality": about["modality"],
                     "anatomy": about["anatomy"],
                     "name": it.name,
                     "class_label": it.class_label,
@@ -105,7 +104,7 @@ def _objects(folder: Path, protocol: str, index: dict[str, dict[str, str]]) -> l
                     "objects": len(case.objects),
                     "rounds": [r.name for r in it.rounds],
                     "dice": [round(r.dice, 4) for r in it.rounds],
-                    "nsd": [round(r.nsd, 4) for r in it.rounds],
+                    "nsd_last": it.rounds[-1].nsd,
                 }
             )
     return rows

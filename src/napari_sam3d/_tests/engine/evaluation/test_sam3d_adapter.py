@@ -204,8 +204,8 @@ def test_what_cannot_be_played_is_told():
 
 def test_an_object_without_a_voxel_of_a_millimetre_gets_empty_masks():
     labels = np.zeros((9, 9, 9), np.uint8)
-    labels[4, 4, 4] = 1  # of 9 voxels of 0.4 mm, the first, fourth and seventh are copied
-    labels[6:8, 6:8, 6:8] = 2
+    labels[4, 4, 4] = 1  # of 9 voxels of 0.4 mm, the third, sixth and last are copied
+    labels[7:, 7:, 7:] = 2
     predictor = ByRule(bright)
     played = list(play_sam3d_adapter(predictor, case_of(labels, (0.4, 0.4, 0.4)), PLAY))
     assert [(it.label, it.round) for it in played] == [
