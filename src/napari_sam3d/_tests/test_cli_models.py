@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,6 +222,56 @@ def test_ma_sam_finds_all_classes_or_what_is_in_a_box(phantom, models, tmp_path,
     assert (found["id"], found["name"], found["score"]) == (3, "", None)
     within = expected(ClassPredictor, "ma_sam_btcv", path, image, base, box=MIDDLE_BOX)
     assert within.any() and np.array_equal(boxed, within * 3)
+
+
+@pytest.mark.parametrize(("name", "workers"), [("ma_sam_btcv", 2), ("sam3d_adapter_auto_kits", 1)])
+def test_a_batch_needs_no_prompts_where_the_model_needs_none(
+    phantom, models, tmp_path, capsys, name, workers
+):
+    if name == "ma_sam_btcv":
+        adapters, sam = tiny_ma_sam()
+        path = save_tiny(adapters, tmp_path / "weights" / "epoch_159.pth")
+        save_tiny(sam, tmp_path / "weights" / "sam.pth")
+        words = ["--base", "weights/sam.pth"]
+    else:
+        path = save_tiny(tiny_automatic_adapter(), tmp_path / "weights" / "a.pth.tar")
+        words = []
+    assert main(["models", "add", str(path), "--as", name, *words]) == 0
+    stored = nib.load(phantom / "middle.nii.gz")
+    (tmp_path / "scans").mkdir()
+    for number, turned in enumerate((stored, stored.slicer[8:, :, :])):
+        nib.save(turned, tmp_path / "scans" / f"x{number}.nii.gz")
+    command = ["batch", "scans", "-o", "masks", "--model", name, "--device", "cpu"]
+    assert main([*command, "--workers", str(workers), "--threads", "1"]) == 0
+    assert "2 of 2 cases are done" in capsys.readouterr().out
+    for number in range(2):
+        alone = segment(tmp_path / "scans" / f"x{number}.nii.gz", name)
+        assert np.array_equal(np.asarray(nib.load(f"masks/x{number}_seg.nii.gz").dataobj), alone)
+        named = read_label_names(tmp_path / "masks" / f"x{number}_seg.nii.gz")
+        assert [it.name for it in named] == list(catalog.MODELS[name].classes)
+
+
+def test_an_evaluation_of_classes_against_what_the_model_finds_is_perfect(
+    phantom, tmp_path, capsys
+):
+    adapters, sam = tiny_ma_sam()
+    path = save_tiny(adapters, tmp_path / "weights" / "epoch_159.pth")
+    base = save_tiny(sam, tmp_path / "weights" / "sam.pth")
+    assert main(["models", "add", str(path), "--as", "ma_sam_btcv", "--base", str(base)]) == 0
+    segment(phantom / "middle.nii.gz", "ma_sam_btcv")
+    (tmp_path / "scans").mkdir()
+    shutil.copy(phantom / "middle.nii.gz", tmp_path / "scans" / "x.nii.gz")
+    shutil.copy("mask.nii.gz", tmp_path / "scans" / "x_seg.nii.gz")
+    words = ["--pairs", "scans", "--model", "ma_sam_btcv", "--protocol", "ma-sam", "-o", "out"]
+    capsys.readouterr()
+    assert main(["evaluate", *words, "--device", "cpu"]) == 0
+    with open("out/results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["round"] for row in rows} == {"none", "tight", "relaxed"}
+    alone = [row for row in rows if row["round"] == "none"]
+    labels = set(np.unique(np.asarray(nib.load("mask.nii.gz").dataobj)).tolist()) - {0}
+    assert {int(row["class"]) for row in alone} == labels and len(alone) == len(labels)
+    assert all(float(row["dice"]) == 1 and float(row["nsd"]) == 1 for row in alone)
 
 
 def test_sam_is_known_by_its_checksum(phantom, models, publish, tmp_path):

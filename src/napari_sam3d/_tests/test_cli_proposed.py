@@ -15,6 +15,7 @@ from napari_sam3d._tests.engine.training.small import ball
 from napari_sam3d.cli import main
 from napari_sam3d.engine import predictor as engine
 from napari_sam3d.engine.adapters import save_adapter
+from napari_sam3d.engine.batch import segmenting
 from napari_sam3d.engine.places import adapters_folder
 from napari_sam3d.io import read_nifti
 from napari_sam3d.io.label_names import read_label_names
@@ -101,3 +102,19 @@ def test_without_an_adapter_a_point_is_asked_for_as_ever(capsys):
     stored(ball("new"), "x.nii.gz", "RAS")
     assert main(["segment", "x.nii.gz"]) == 2
     assert "Say where the object is with --point i,j,k." in capsys.readouterr().err
+
+
+def test_a_batch_proposes_what_segment_proposes(capsys, monkeypatch):
+    adapter(named(ball("one", 4)), named(ball("two", 5)))
+    for number, size in enumerate((4.5, 5)):
+        stored(named(ball("new", size, seed=number)), f"x{number}.nii.gz", "RAS")
+    monkeypatch.setattr(segmenting, "_loaded", {})
+    images = ["x0.nii.gz", "x1.nii.gz"]
+    assert main(["batch", *images, "-o", "masks", "--adapter", "balls"]) == 0
+    assert "2 of 2 cases are done" in capsys.readouterr().out
+    for image in images:
+        assert (
+            main(["segment", image, "--adapter", "balls", "-o", "alone.nii.gz", "--overwrite"]) == 0
+        )
+        mask = read_nifti(f"masks/{image[:2]}_seg.nii.gz").data
+        assert 3 in mask and np.array_equal(mask, read_nifti("alone.nii.gz").data)
