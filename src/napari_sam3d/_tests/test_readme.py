@@ -35,7 +35,11 @@ COMMANDS = [
 @pytest.mark.parametrize("words", COMMANDS, ids=shlex.join)
 def test_commands_are_understood(words, monkeypatch):
     ran = []
-    for command in (cli.Segment, cli.Batch, cli.Train, cli.Models, cli.Adapters, cli.Demo):
+    commands = (
+        *(cli.Segment, cli.Batch, cli.Train, cli.Evaluate),
+        *(cli.Models, cli.Adapters, cli.Split, cli.Demo),
+    )
+    for command in commands:
         monkeypatch.setattr(command, "run", lambda self: ran.append(type(self).__name__.lower()))
     assert cli.main(words[1:]) == 0
     assert ran == [words[1]]
