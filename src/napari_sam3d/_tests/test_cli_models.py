@@ -6,7 +6,6 @@ import argparse
 import csv
 import json
 import os
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +28,7 @@ from napari_sam3d._tests.tiny_checkpoints import (
     tiny_sam,
     tiny_sam_med3d,
 )
-from napari_sam3d.cli import Segment, main
-from napari_sam3d.cli.model_files import Add, Convert, Fetch
+from napari_sam3d.cli import main
 from napari_sam3d.engine.classes import ClassPredictor
 from napari_sam3d.engine.fixed import FixedPredictor
 from napari_sam3d.engine.releases import build, fitted, read_parts
@@ -492,28 +490,3 @@ def test_an_interrupted_download_goes_on_later(
 
 
 # docs/models.md
-
-DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
-
-
-def test_the_document_names_every_model_and_its_commands_are_understood(monkeypatch):
-    if not DOCUMENT.exists():
-        pytest.skip("the tests run outside a checkout")
-    text = DOCUMENT.read_text("utf-8")
-    for spec in catalog.MODELS.values():
-        short = "_" + spec.name.rpartition("_")[2]
-        assert f"`{spec.name}`" in text or f"`{short}`" in text
-        assert not spec.weights.page or spec.weights.page in text
-    ran = []
-    for command in (Segment, Add, Convert, Fetch):
-        monkeypatch.setattr(command, "run", lambda self: ran.append(self))
-    lines = [line.split() for line in text.splitlines() if line.startswith("napari-sam3d ")]
-    for words in lines:
-        assert main(words[1:]) == 0
-    assert len(ran) == len(lines) > 8
-    named = [it.settings.model for it in ran if isinstance(it, Segment)]
-    assert set(named) <= catalog.MODELS.keys()
-    missing = [
-        t for t in re.findall(r"\]\(([^)#:]+)\)", text) if not (DOCUMENT.parent / t).exists()
-    ]
-    assert missing == []
