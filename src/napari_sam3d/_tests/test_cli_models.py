@@ -487,6 +487,3 @@ def test_an_interrupted_download_goes_on_later(
     assert not Path("whole_seg.nii.gz").exists()
     assert main(words) == 0
     assert server.asked == ["", f"bytes={1 << 16}-"]
-
-
-# docs/models.md
