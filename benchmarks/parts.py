@@ -136,7 +136,7 @@ PARTS = (
     Part(
         "growth",
         "growth of cost with the volume, objects and clicks",
-        ("growth.py",),
+        ("growth.py", "--threads", "1"),  # two wait for each other where others work as well
         (
             *("--sides", "64", "128", "--objects", "1", "4", "--clicks", "1", "2", "8"),
             *("--session-side", "128", "--repeats", "1"),
