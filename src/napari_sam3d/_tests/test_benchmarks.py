@@ -166,7 +166,8 @@ def test_commands_name_neither_data_nor_output(run):
     report = sys.modules["report"]
     words = [str(BENCHMARKS / "io.py"), "--data", "/d/x", "--repeats", "2", "--output", "o.json"]
     assert report.command(words) == "python benchmarks/io.py --data DIR --repeats 2"
-    assert report.command(["b.py", "--data=/d", "--out=/o", "/p/q"]) == "python b.py --data DIR DIR"
+    words = ["/elsewhere/b.py", "--data=/d", "--out=/o", "/p/q"]
+    assert report.command(words) == "python b.py --data DIR DIR"
 
 
 @pytest.mark.parametrize(
