@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from napari_sam3d.io.challenge import read_boxes, read_gts, read_image
 from napari_sam3d.io.json_file import is_whole, load_json
 from napari_sam3d.io.label_names import count_labels
 from napari_sam3d.io.pairs import (
+    LABELS,
     PairFiles,
     find_pairs,
     read_pair,
@@ -26,7 +26,6 @@ from napari_sam3d.labelled import Labelled
 from napari_sam3d.prompts import LARGEST_ID, Box
 
 _NPZ = ".npz"
-_LABEL_WORD = re.compile(r"[._-](seg|segmentation|labels?|mask|gt)\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def find_cases(
     for files in find_pairs(folder, labels_folder):
         name = nifti_stem(files.labels.name)
         if files.labels.parent == files.image.parent:
-            name = _LABEL_WORD.sub("", name)
+            told = LABELS.fullmatch(name)
+            name = told[1] if told else name
         cases.append(CaseFiles(name, files.image, files.labels, _dataset(files)))
     return _distinct(cases)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any, NoReturn, TypeGuard
@@ -98,6 +99,12 @@ def load_json(path: Path, kind: str) -> Any:
             f"{path.name} is damaged or not JSON; it cannot be read as {kind}."
         ) from error
     return value
+
+
+def other_keys(one: Any, other: Mapping[str, Any]) -> list[str]:
+    """The keys under which two objects differ; all of the other where the one is no object."""
+    known = one if isinstance(one, dict) else {}
+    return sorted(key for key in {*known, *other} if known.get(key) != other.get(key))
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
-_LABELS = re.compile(r"(.+)[._-](seg|segmentation|labels?|mask|gt)", re.IGNORECASE)
+LABELS = re.compile(r"(.+)[._-](seg|segmentation|labels?|mask|gt)", re.IGNORECASE)
+"""The name of a label map beside its image, and what comes before the word at its end."""
 _IMAGE = re.compile(r"(.+)[._-](image|img|0000)", re.IGNORECASE)
 _ALIKE = 1e-3  # of a voxel, along the longest axis: so far grids may be apart and be the same
 _OTHER_CHANNEL = re.compile(r".+_(?!0000)\d{4}")
@@ -61,7 +62,7 @@ def find_pairs(folder: Path, labels_folder: Path | None = None) -> list[PairFile
     else:
         there, named = [], {}
         for path in _niftis(folder):
-            told = _LABELS.fullmatch(nifti_stem(path.name))
+            told = LABELS.fullmatch(nifti_stem(path.name))
             if told is None:
                 there.append(path)
             elif told[1] in named:
@@ -164,7 +165,7 @@ def find_images(folder: Path) -> list[PairFiles]:
     else:
         new, there, named = folder / "{}_seg.nii.gz", [], {}
         for path in _niftis(folder):
-            told = _LABELS.fullmatch(nifti_stem(path.name))
+            told = LABELS.fullmatch(nifti_stem(path.name))
             if told is None:
                 there.append(path)
             else:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from napari_sam3d.engine.batch.outcome import Outcome, from_json, to_json
-from napari_sam3d.engine.batch.task import Task, stamp_of
-from napari_sam3d.io.json_file import read_json, write_text
+from napari_sam3d.engine.batch.task import Task
+from napari_sam3d.io.json_file import other_keys, read_json, write_text
+from napari_sam3d.io.stamps import stamp_of
 
 KIND, CASE_KIND, VERSION = "napari-sam3d batch", "napari-sam3d batch case", 1
 ATTEMPTS = 2
@@ -90,8 +91,7 @@ class Ledger:
             self._clear()
         known = self._read()
         if known is not None and known.get("config") != value:
-            old = known.get("config") or {}
-            other = sorted(k for k in {*old, *value} if old.get(k) != value.get(k))
+            other = other_keys(known.get("config"), value)
             raise ValueError(
                 f"{self.folder} holds a batch with another {', '.join(other)}; choose another "
                 "folder with --output, or replace it with --overwrite."

@@ -9,10 +9,11 @@ from typing import Any
 
 from napari_sam3d.catalog import model_spec
 from napari_sam3d.engine.adapter_facts import read_facts, refusal
-from napari_sam3d.engine.batch.task import Task, stamp_of
+from napari_sam3d.engine.batch.task import Task
 from napari_sam3d.engine.places import adapter_path, known_sum
 from napari_sam3d.io.pairs import find_images
 from napari_sam3d.io.read import is_nifti_name, nifti_stem
+from napari_sam3d.io.stamps import stamp_of
 from napari_sam3d.settings import InferenceSettings
 
 ENDINGS = ("_prompts.json", "_seg_prompts.json")

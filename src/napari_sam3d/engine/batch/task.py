@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_sam3d.io.stamps import Stamp
 from napari_sam3d.settings import InferenceSettings
-
-Stamp = tuple[int, ...]
-"""Size and time of change of files; others when somebody changed them."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,3 @@ class Task:
     settings: InferenceSettings
     stamp: Stamp = ()
     batch: str = ""
-
-
-def stamp_of(*paths: Path | None) -> Stamp:
-    """That of files, as far as they are there."""
-    found: list[int] = []
-    for path in paths:
-        if path is not None and path.exists():
-            told = path.stat()
-            found += [told.st_size, told.st_mtime_ns]
-    return tuple(found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_sam3d.engine.evaluation.objects import Target, choose, contrast
-from napari_sam3d.engine.evaluation.protocols import PROTOCOLS, tolerance
+from napari_sam3d.engine.evaluation.protocols import PROTOCOLS, tolerance, usual_rounds
 from napari_sam3d.engine.evaluation.results import CaseScores, ObjectScores, Played, Round
 from napari_sam3d.engine.evaluation.results_folder import ResultsFolder
 from napari_sam3d.engine.evaluation.thumbnails import Thumbnail, thumbnail
@@ -21,8 +21,6 @@ from napari_sam3d.io.datasets import CaseFiles, given_boxes, read_case
 from napari_sam3d.labelled import Labelled
 from napari_sam3d.prompts import Box, Point
 from napari_sam3d.settings import EvaluationSettings
-from napari_sam3d.volume import Window
-from napari_sam3d.windows import between
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,13 @@ def _one(
         raise ValueError(f"{predictor.spec.name} finds classes, not instances; use --each class.")
     scorers = {it.label: _Scorer(case, it, tolerance(settings)) for it in targets}
     boxes = given_boxes(files, whole) if settings.each == "class" else None
-    told = 0
+    told, expected = 0, usual_rounds(settings) * len(targets)
     for played in PROTOCOLS[settings.protocol].play(predictor, case, settings, boxes):
         scorer = scorers[played.label]
         scorer.add(played)
         told += 1
-        yield Looking(case.name, _share(told, scorers, settings), f"{scorer.name} {played.round}")
+        share = min(told / expected, 1.0)
+        yield Looking(case.name, share, f"{scorer.name} {played.round}")
     silent = [it.name for it in scorers.values() if not it.rounds]
     if silent:
         raise ValueError(f"{case.name}: the protocol gave no mask of {', '.join(silent)}.")
@@ -110,14 +109,6 @@ def _one(
         tuple(it.scores() for it in scorers.values()),
         tuple(it.picture for it in scorers.values() if it.picture is not None),
     )
-
-
-def _share(told: int, scorers: dict[int, _Scorer], settings: EvaluationSettings) -> float:
-    """About how much of a case is done; protocols need not say how many rounds there are."""
-    rounds = {"cvpr25": 6, "sam-med3d": 10, "3dsam-adapter": 3, "ma-sam": 2}[settings.protocol]
-    if settings.clicks and settings.protocol in ("cvpr25", "sam-med3d"):
-        rounds = settings.clicks + (settings.protocol == "cvpr25")
-    return min(told / (rounds * len(scorers)), 1.0)
 
 
 class _Scorer:
@@ -141,10 +132,9 @@ class _Scorer:
             return
         self._last = digest
         reference = self._case.labels == self._target.label
-        window = _around(self._target.window, played.mask)
-        mask, true = played.mask[window], reference[window]
-        overlap = dice(mask, true)
-        surface = surface_scores(mask, true, self._case.volume.grid.spacing, [self._tolerance])
+        overlap = dice(played.mask, reference)
+        spacing = self._case.volume.grid.spacing
+        surface = surface_scores(played.mask, reference, spacing, [self._tolerance])
         self.rounds.append(
             Round(played.round, overlap, surface.nsd[0], surface.hd95_mm, seconds, said)
         )
@@ -170,19 +160,6 @@ class _Scorer:
             contrast=round(contrast(image, labels, target), 4),
             rounds=tuple(self.rounds),
         )
-
-
-def _around(window: Window, mask: np.ndarray) -> Window:
-    """The block that holds an object and a mask, with a voxel to spare where there is one."""
-    start = np.array([s.start for s in window])
-    stop = np.array([s.stop for s in window])
-    for axis in range(3):
-        others = tuple(i for i in range(3) if i != axis)
-        there = np.flatnonzero(mask.any(axis=others))
-        if there.size:
-            start[axis] = min(start[axis], there[0])
-            stop[axis] = max(stop[axis], there[-1] + 1)
-    return between(np.maximum(start - 1, 0), np.minimum(stop + 1, mask.shape))
 
 
 def _rows(said: Sequence[Point | Box]) -> tuple[tuple[float, ...], ...]:

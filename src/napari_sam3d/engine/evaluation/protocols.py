@@ -30,10 +30,13 @@ class Protocol:
         case, by label; None when none could.
     tolerance_mm
         Of the surface Dice.
+    rounds
+        Of an object, as most models play it without other settings.
     """
 
     play: Play
     tolerance_mm: float
+    rounds: int
 
 
 def _without_boxes(
@@ -44,14 +47,21 @@ def _without_boxes(
 
 
 PROTOCOLS = {
-    "cvpr25": Protocol(play_cvpr25, 2.0),
-    "sam-med3d": Protocol(_without_boxes(play_sam_med3d), 1.0),
-    "3dsam-adapter": Protocol(_without_boxes(play_sam3d_adapter), 5.0),
+    "cvpr25": Protocol(play_cvpr25, 2.0, 6),
+    "sam-med3d": Protocol(_without_boxes(play_sam_med3d), 1.0, 10),
+    "3dsam-adapter": Protocol(_without_boxes(play_sam3d_adapter), 5.0, 3),
     # its authors give no tolerance: that of 3DSAM-adapter, beside whose figures theirs stand
-    "ma-sam": Protocol(_without_boxes(play_ma_sam), 5.0),
+    "ma-sam": Protocol(_without_boxes(play_ma_sam), 5.0, 2),
 }
 
 
 def tolerance(settings: EvaluationSettings) -> float:
     """Tolerance of the surface Dice in millimetres."""
     return settings.nsd_tolerance or PROTOCOLS[settings.protocol].tolerance_mm
+
+
+def usual_rounds(settings: EvaluationSettings) -> int:
+    """How many rounds an object has with most models, by which progress is told."""
+    if settings.clicks and settings.protocol in ("cvpr25", "sam-med3d"):
+        return settings.clicks + (settings.protocol == "cvpr25")  # the box
+    return PROTOCOLS[settings.protocol].rounds

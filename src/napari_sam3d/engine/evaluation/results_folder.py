@@ -20,7 +20,8 @@ from napari_sam3d.engine.evaluation.summary import Summary
 from napari_sam3d.engine.evaluation.table import rows, table
 from napari_sam3d.engine.evaluation.thumbnails import Thumbnail, load, save
 from napari_sam3d.io.datasets import CaseFiles
-from napari_sam3d.io.json_file import read_json, write_text
+from napari_sam3d.io.json_file import other_keys, read_json, write_text
+from napari_sam3d.io.stamps import stamp_of
 
 KIND, VERSION = "napari-sam3d evaluation", 1
 CASE_KIND = "napari-sam3d case"
@@ -64,8 +65,7 @@ class ResultsFolder:
         if self.config.exists():
             known = read_json(self.config, KIND, VERSION).get("config")
             if known != value:
-                known = known if isinstance(known, dict) else {}
-                other = sorted(k for k in {*known, *value} if known.get(k) != value.get(k))
+                other = other_keys(known, value)
                 raise ValueError(
                     f"{self.path} holds an evaluation with another {', '.join(other)}; choose "
                     "another folder with --output, or replace it with --overwrite."
@@ -97,14 +97,21 @@ class ResultsFolder:
             scores = from_json(value.get("scores"), path.name)
         except ValueError:  # damaged: it is done again
             return None
-        same = value.get("files") == _stamps(files) and scores.case == files.name
+        same = (
+            value.get("files") == list(stamp_of(files.image, files.labels))
+            and scores.case == files.name
+        )
         return scores if same and not scores.error else None
 
     def keep(self, files: CaseFiles, scores: CaseScores, pictures: Sequence[Thumbnail]) -> None:
         """Write what was found in a case, the pictures first: its scores say that it is done."""
         self._cases.mkdir(parents=True, exist_ok=True)
         save(self._of(files.name, "npz"), pictures)
-        value = {"format": CASE_KIND, "version": VERSION, "files": _stamps(files)}
+        value = {
+            "format": CASE_KIND,
+            "version": VERSION,
+            "files": list(stamp_of(files.image, files.labels)),
+        }
         self._write(self._of(files.name, "json"), {**value, "scores": to_json(scores)})
 
     def write_summary(self, summary: Summary, cases: Sequence[CaseScores], title: str) -> None:
@@ -155,13 +162,3 @@ def _lines(listed: Sequence[Mapping[str, Any]]) -> str:
         writer.writeheader()
         writer.writerows(listed)
     return lines.getvalue()
-
-
-def _stamps(files: CaseFiles) -> list[list[int]]:
-    """Size and time of change of the files of a case."""
-    stamps = []
-    for path in (files.image, files.labels):
-        if path is not None and path.exists():
-            found = path.stat()
-            stamps.append([found.st_size, found.st_mtime_ns])
-    return stamps
